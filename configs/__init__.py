@@ -1,0 +1,1 @@
+"""Composition: the table of schemas and the Hydra YAML files."""

@@ -1,0 +1,1 @@
+"""The language-conditioned tabletop tasks, one file each."""

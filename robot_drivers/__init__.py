@@ -1,0 +1,1 @@
+"""Robot drivers, and the safety gate that every command crosses."""

@@ -1,0 +1,1 @@
+"""The core: what is true of every policy, environment and robot."""

@@ -1,0 +1,1 @@
+"""Trajectory stores: writing, windows, statistics, loading, conversion."""

@@ -1,0 +1,1 @@
+"""Converters from public demonstration formats into a TrajectoryStore."""

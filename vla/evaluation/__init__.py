@@ -1,0 +1,1 @@
+"""Honest evaluation: seeds, intervals, provenance, reports."""

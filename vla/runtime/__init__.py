@@ -1,0 +1,1 @@
+"""The control loop: one rollout for simulation and robots."""

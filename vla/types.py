@@ -1,0 +1,147 @@
+"""The nouns: what flows between data, policies, worlds and robots.
+
+Legend for shapes: T history steps, S state axes, A action axes, H horizon rows,
+K committed rows. Everything is NumPy; nothing here imports torch, so that a
+robot's PC can use it. Units are SI, angles radians, time is seconds on one
+monotonic clock.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla.errors import ShapeError
+
+Uint8 = NDArray[np.uint8]
+Float32 = NDArray[np.float32]
+
+
+def check_array(
+    what: str, value: Any, *, dtype: type[np.generic], shape: tuple[int | None, ...]
+) -> None:
+    """Raise ShapeError unless `value` is an array of `dtype` and `shape` (None: any length)."""
+    if not isinstance(value, np.ndarray):
+        raise ShapeError(f"{what} is a {type(value).__name__}; give a NumPy array of {shape}.")
+    if value.dtype != dtype:
+        raise ShapeError(f"{what} has dtype {value.dtype}; it must be {np.dtype(dtype)}.")
+    fits = value.ndim == len(shape) and all(
+        want is None or want == have for want, have in zip(shape, value.shape, strict=False)
+    )
+    if not fits:
+        raise ShapeError(f"{what} has shape {value.shape}; it must be {shape}.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Observation:
+    """What a policy sees at one instant, newest step last.
+
+    Attributes:
+        images: per camera uint8 (T, H, W, 3), RGB, upright.
+        state: float32 (T, S), axes and units as `Embodiment.state` says.
+        instruction: what to do, in plain words.
+        time: capture time of the newest step, seconds on the monotonic clock.
+        depth: per camera float32 (T, H, W) in metres; empty when there is none.
+        pending: float32 (K, A), action rows already committed for times after `time`.
+
+    Raises:
+        ShapeError: on a wrong shape, dtype, or a non-finite state.
+    """
+
+    images: dict[str, Uint8]
+    state: Float32
+    instruction: str
+    time: float
+    depth: dict[str, Float32] = field(default_factory=dict)
+    pending: Float32 | None = None
+
+    def __post_init__(self) -> None:
+        check_array("Observation.state", self.state, dtype=np.float32, shape=(None, None))
+        steps = self.state.shape[0]
+        for name, image in self.images.items():
+            check_array(f"image {name!r}", image, dtype=np.uint8, shape=(steps, None, None, 3))
+        for name, depth in self.depth.items():
+            check_array(f"depth {name!r}", depth, dtype=np.float32, shape=(steps, None, None))
+        if self.pending is not None:
+            check_array("Observation.pending", self.pending, dtype=np.float32, shape=(None, None))
+        if not np.isfinite(self.state).all():
+            raise ShapeError("Observation.state holds NaN or inf; a sensor is not to be trusted.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActionChunk:
+    """A plan: row k of `actions` is due at `time + k / hz`.
+
+    Attributes:
+        actions: float32 (H, A), axes and units as `Embodiment.action` says.
+        time: capture time of the observation it was planned from, seconds.
+
+    Raises:
+        ShapeError: on a wrong shape or dtype, or no rows.
+    """
+
+    actions: Float32
+    time: float
+
+    def __post_init__(self) -> None:
+        check_array("ActionChunk.actions", self.actions, dtype=np.float32, shape=(None, None))
+        if self.actions.shape[0] == 0:
+            raise ShapeError("ActionChunk.actions has no rows; a plan needs at least one.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How an episode stands: `ended` says that further steps change nothing."""
+
+    success: bool
+    ended: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trajectory:
+    """One recorded episode of N steps.
+
+    Attributes:
+        images: per camera uint8 (N, H, W, 3), or a list of N encoded JPEG files (bytes),
+            which the store keeps byte for byte.
+        state: float32 (N, S), read before the action of the same row was taken.
+        action: float32 (N, A), what the demonstrator (or policy) asked for.
+        instruction: the task in words.
+        time: float64 (N,), seconds since the episode began.
+        success: what the demonstrator or the task said; None when nobody did.
+        labels: auxiliary float32 (N, K) targets by name, e.g. where the named object is.
+        source: provenance (file, episode id, seed, ...), JSON values only.
+
+    Raises:
+        ShapeError: on a wrong shape, dtype or length.
+    """
+
+    images: dict[str, Uint8 | list[bytes]]
+    state: Float32
+    action: Float32
+    instruction: str
+    time: NDArray[np.float64]
+    success: bool | None = None
+    labels: dict[str, Float32] = field(default_factory=dict)
+    source: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_array("Trajectory.state", self.state, dtype=np.float32, shape=(None, None))
+        length = self.state.shape[0]
+        if length == 0:
+            raise ShapeError("Trajectory has no steps.")
+        check_array("Trajectory.action", self.action, dtype=np.float32, shape=(length, None))
+        check_array("Trajectory.time", self.time, dtype=np.float64, shape=(length,))
+        for name, label in self.labels.items():
+            check_array(f"label {name!r}", label, dtype=np.float32, shape=(length, None))
+        for name, frames in self.images.items():
+            if isinstance(frames, np.ndarray):
+                shape = (length, None, None, 3)
+                check_array(f"image {name!r}", frames, dtype=np.uint8, shape=shape)
+            elif len(frames) != length:
+                raise ShapeError(f"image {name!r} has {len(frames)} frames for {length} steps.")
+
+    def __len__(self) -> int:
+        return self.state.shape[0]
