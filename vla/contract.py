@@ -24,12 +24,15 @@ class Policy(Protocol):
     history: int
     """How many observation steps T it needs (1: the present only)."""
 
-    def act(self, observations: Sequence[Observation], *, seed: int) -> list[ActionChunk]:
+    def act(
+        self, observations: Sequence[Observation], *, seeds: Sequence[int]
+    ) -> list[ActionChunk]:
         """One chunk per observation, each as if it were alone.
 
         Args:
             observations: n of them, each with T == `history`, of equal image sizes.
-            seed: decides all randomness; equal inputs and seed give equal chunks.
+            seeds: one per observation; decides all randomness of its chunk, so that equal
+                inputs and seed give equal chunks, whatever else is in the batch.
 
         Raises:
             ShapeError, EmbodimentMismatch: when an observation is out of contract.
