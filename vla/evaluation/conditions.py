@@ -1,0 +1,58 @@
+"""Does the policy listen? The same seeds with the given, a blank and a swapped instruction.
+
+Scenes, start poses and noise of two conditions are equal; only the words differ. A
+policy that succeeds as often without them does not use language, whatever its rate.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vla.errors import UnknownChoice
+from vla.evaluation.result import Evaluation
+from vla.evaluation.statistics import PairedComparison, compare_paired
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConditionEffect:
+    """What changing the instruction costs.
+
+    Attributes:
+        pairs: the reference condition (first) against this one (second).
+        language_use: (reference rate - this rate) / reference rate over the pairs: 1 when
+            success needs the right words, 0 when words do not matter, negative when the policy
+            does better without them; None when the reference never succeeds.
+    """
+
+    pairs: PairedComparison
+    language_use: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**asdict(self.pairs), "language_use": self.language_use}
+
+
+def compare_conditions(
+    results: Mapping[str, Evaluation], reference: str = "given"
+) -> dict[str, ConditionEffect]:
+    """Compare every other condition with `reference` on the episodes both have run.
+
+    "blank" tells whether words matter at all. "swapped" names another object of the same
+    scene: success is still judged by the given instruction, so a policy that obeys fails.
+
+    Raises:
+        UnknownChoice: when `reference` is not among the results.
+        DataError: when two conditions share no episode.
+    """
+    if reference not in results:
+        raise UnknownChoice("reference condition", reference, results)
+    effects = {}
+    for name, result in results.items():
+        if name == reference:
+            continue
+        pairs = compare_paired(results[reference].verdicts, result.verdicts)
+        rate = pairs.rates[0]
+        effects[name] = ConditionEffect(
+            pairs=pairs, language_use=pairs.difference / rate if rate else None
+        )
+    return effects

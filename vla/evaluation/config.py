@@ -1,0 +1,59 @@
+"""Options of an evaluation."""
+
+from dataclasses import dataclass, field
+
+from vla.errors import ConfigError, UnknownChoice
+
+CONDITIONS = ("given", "blank", "swapped")
+EVALUATION_SEEDS = 1_000_000
+"""Evaluation seeds start here; demonstrations are recorded from seeds below."""
+
+
+@dataclass(kw_only=True, slots=True)
+class EvaluationConfig:
+    """How often, how long and on which seeds a policy is tried.
+
+    Attributes:
+        episodes: per task and condition.
+        first_seed: seeds are first_seed, first_seed + 1, ... ; from 1_000_000 on, so that
+            they never meet the seeds of demonstrations.
+        workers: processes that run one world each; more than cores hides waiting.
+        batch: every inference is padded to this many observations, so that a result does
+            not depend on how many workers there were. Part of what is measured.
+        inference_threads: CPU threads of the policy; 0 leaves them as they are.
+        max_steps: control ticks after which an episode is stopped as a failure;
+            0: only the world ends it.
+        videos: successes and failures to film, each, per task; 0 for none.
+        conditions: instruction variants to run on the same seeds (see `compare_conditions`).
+    """
+
+    episodes: int = 50
+    first_seed: int = EVALUATION_SEEDS
+    workers: int = 2
+    batch: int = 4
+    inference_threads: int = 0
+    max_steps: int = 400
+    videos: int = 2
+    conditions: list[str] = field(default_factory=lambda: ["given"])
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "workers", "batch"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"evaluation.{name} is {getattr(self, name)}; give at least 1.")
+        for name in ("inference_threads", "max_steps", "videos"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"evaluation.{name} is {getattr(self, name)}; give 0 or more.")
+        if self.first_seed < EVALUATION_SEEDS:
+            raise ConfigError(
+                f"evaluation.first_seed is {self.first_seed}: seeds below {EVALUATION_SEEDS} "
+                "belong to demonstrations, and a policy must not be tried on what it has seen."
+            )
+        for name in self.conditions:
+            if name not in CONDITIONS:
+                raise UnknownChoice("evaluation condition", name, CONDITIONS)
+        if len(set(self.conditions)) != len(self.conditions) or not self.conditions:
+            raise ConfigError("evaluation.conditions must name each condition once, at least one.")
+
+    def list_seeds(self) -> list[int]:
+        """The seeds of every task and condition."""
+        return list(range(self.first_seed, self.first_seed + self.episodes))

@@ -1,0 +1,283 @@
+"""The parent's side of an evaluation: hands out episodes, batches the inference.
+
+One world per worker process and no threads: on few cores the operating system
+interleaves processes better than an interpreter lock interleaves threads, and a
+GL context never has to change hands.
+"""
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from vla import errors
+from vla.contract import Policy
+from vla.errors import VlaError
+from vla.evaluation.journal import EpisodeResult
+from vla.evaluation.worker import Ask, Episode, Failed, Plan, SaveFilm, work
+from vla.runtime.config import ControlConfig
+
+PATIENCE_S = 0.02  # how long a batch that is not full waits for workers that are busy
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LP_NUM_THREADS")
+
+
+@dataclass(kw_only=True, slots=True)
+class Timing:
+    """What the run spent its time on.
+
+    Attributes:
+        seconds: wall time, start of the processes included.
+        inference_seconds: of it inside `policy.act`.
+        batches, plans: calls of `policy.act`, and rows that were used of them.
+        steps: control ticks of all episodes.
+    """
+
+    seconds: float = 0.0
+    inference_seconds: float = 0.0
+    batches: int = 0
+    plans: int = 0
+    steps: int = 0
+
+
+@dataclass(kw_only=True)
+class _Worker:
+    process: BaseProcess
+    connection: Connection
+    episode: Episode | None = None
+    ask: Ask | None = None
+
+
+@dataclass(kw_only=True)
+class Pool:
+    """Runs episodes in `workers` processes with the policy in this one.
+
+    Attributes:
+        policy: asked in batches of exactly `batch` observations (short ones are filled up
+            by repeating the first), so that the same kernels run whoever is waiting.
+        world: picklable config with `build(task) -> World`.
+        control, max_steps: how episodes are run; `max_steps` 0 means no limit.
+        films: chooses after each episode where to film it to, or None.
+    """
+
+    policy: Policy
+    world: Any
+    control: ControlConfig
+    workers: int
+    batch: int
+    max_steps: int
+    films: "FilmChoice"
+    timing: Timing = field(default_factory=Timing)
+
+    def run(self, episodes: Iterable[tuple[str, int]]) -> Iterator[EpisodeResult]:
+        """Yield each (task, seed)'s result as it ends, in any order.
+
+        Raises:
+            VlaError: naming task and seed, when an episode could not be run.
+        """
+        queue = _Queue(episodes)
+        begun = perf_counter()
+        workers = [self._start(number) for number in range(min(self.workers, len(queue)))]
+        try:
+            for worker in workers:
+                self._assign(worker, queue)
+            yield from self._serve(workers, queue)
+            for worker in workers:
+                worker.process.join()
+        finally:
+            for worker in workers:
+                worker.process.terminate()
+                worker.process.join()
+                worker.connection.close()
+            self.timing.seconds = perf_counter() - begun
+
+    def _serve(self, workers: list[_Worker], queue: "_Queue") -> Iterator[EpisodeResult]:
+        """Answer the workers until nobody is busy."""
+        waiting: deque[_Worker] = deque()
+        while busy := [worker for worker in workers if worker.episode is not None]:
+            # When everybody waits there is nothing more to come; otherwise give it a moment.
+            full = len(waiting) >= self.batch
+            quiet = full or len(waiting) == len(busy)
+            thinking = {worker.connection: worker for worker in busy if worker.ask is None}
+            timeout = 0.0 if quiet else PATIENCE_S if waiting else None
+            ready = wait(list(thinking), timeout)
+            for connection in ready:
+                worker = thinking[connection]
+                message = self._receive(worker)
+                if isinstance(message, Ask):
+                    worker.ask = message
+                    waiting.append(worker)
+                else:
+                    self.timing.steps += message.steps
+                    if path := self.films.choose(message):
+                        worker.connection.send(SaveFilm(str(path)))
+                    self._assign(worker, queue)
+                    yield message
+            if waiting and (full or not ready):
+                self._answer(waiting)
+
+    def _answer(self, waiting: deque[_Worker]) -> None:
+        """Plan for the longest-waiting workers, one batch of them, and send them the chunks."""
+        served = [waiting.popleft() for _ in range(min(self.batch, len(waiting)))]
+        fill = served[:1] * (self.batch - len(served))
+        asks = [worker.ask for worker in served + fill]
+        begun = perf_counter()
+        chunks = self.policy.act(
+            [ask.observation for ask in asks], seeds=[ask.seed for ask in asks]
+        )
+        seconds = perf_counter() - begun
+        self.timing.inference_seconds += seconds
+        self.timing.batches += 1
+        self.timing.plans += len(served)
+        for worker, chunk in zip(served, chunks, strict=False):
+            worker.ask = None
+            worker.connection.send(Plan(chunk, 1000 * seconds))
+
+    def _assign(self, worker: _Worker, queue: "_Queue") -> None:
+        last = worker.episode.task if worker.episode else None
+        following = queue.take(last)
+        worker.episode = None
+        if following is not None:
+            worker.episode = Episode(*following, film=self.films.wanted(following[0]))
+        worker.connection.send(worker.episode)
+
+    def _receive(self, worker: _Worker) -> Ask | EpisodeResult:
+        where = f"Episode task={worker.episode.task!r} seed={worker.episode.seed}"
+        try:
+            message = worker.connection.recv()
+        except (EOFError, ConnectionResetError) as error:
+            worker.process.join(timeout=5)
+            raise VlaError(
+                f"{where}: its worker process died (exit code {worker.process.exitcode}; a "
+                "negative number is a signal, -9 often means out of memory). Finished episodes "
+                "are kept; run again to go on."
+            ) from error
+        if isinstance(message, Failed):
+            raise _rebuild(message, where)
+        return message
+
+    def _start(self, number: int) -> _Worker:
+        context = get_context("spawn")
+        mine, theirs = context.Pipe()
+        policy = self.policy
+        arguments = (
+            theirs,
+            policy.embodiment,
+            policy.history,
+            self.world,
+            self.control,
+            self.max_steps,
+        )
+        process = context.Process(
+            target=work, args=arguments, name=f"vla-world-{number}", daemon=True
+        )
+        with _one_thread_each():
+            process.start()
+        theirs.close()
+        return _Worker(process=process, connection=mine)
+
+
+class FilmChoice:
+    """Films the first `each` successes and failures of every task."""
+
+    def __init__(self, directory: Path, each: int):
+        """Films that are in `directory` already count."""
+        self._directory = directory
+        self._each = each
+        self._counts: dict[tuple[str, bool], int] = {}
+
+    def count(self, result: EpisodeResult) -> None:
+        """Take an earlier episode into account when its film exists."""
+        if film_path(self._directory, result).exists():
+            self._add(result)
+
+    def wanted(self, task: str) -> bool:
+        """Whether a film of `task` may still be chosen, so that its frames must be kept."""
+        return any(self._counts.get((task, verdict), 0) < self._each for verdict in (True, False))
+
+    def choose(self, result: EpisodeResult) -> Path | None:
+        """Where to write the film of an episode that was recorded; None: drop it."""
+        if self._counts.get((result.task, result.success), 0) >= self._each:
+            return None
+        self._add(result)
+        return film_path(self._directory, result)
+
+    def _add(self, result: EpisodeResult) -> None:
+        key = (result.task, result.success)
+        self._counts[key] = self._counts.get(key, 0) + 1
+
+
+def film_path(directory: Path, result: EpisodeResult) -> Path:
+    """Where the film of an episode lies, if it was filmed."""
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in result.task)
+    return directory / "videos" / f"{safe}-{result.seed}.mp4"
+
+
+class _Queue:
+    """Episodes by task; a worker keeps its task while there is some left, to keep its world."""
+
+    def __init__(self, episodes: Iterable[tuple[str, int]]):
+        self._seeds: dict[str, deque[int]] = {}
+        for task, seed in episodes:
+            self._seeds.setdefault(task, deque()).append(seed)
+
+    def __len__(self) -> int:
+        return sum(len(seeds) for seeds in self._seeds.values())
+
+    def take(self, task: str | None) -> tuple[str, int] | None:
+        """The next episode, of `task` if possible, else of the task with the most left."""
+        left = {name: len(seeds) for name, seeds in self._seeds.items() if seeds}
+        if not left:
+            return None
+        chosen = task if task in left else max(left, key=left.__getitem__)
+        return chosen, self._seeds[chosen].popleft()
+
+
+def _rebuild(failed: Failed, where: str) -> VlaError:
+    """The worker's error, of its own kind when the tree has it, else with the traceback."""
+    kind = getattr(errors, failed.error, None)
+    if not (isinstance(kind, type) and issubclass(kind, VlaError)):
+        return VlaError(f"{where} could not be run: {failed.error}: {failed.text}\n{failed.trace}")
+    if kind is errors.UnknownChoice:  # its constructor takes no message
+        kind = errors.ConfigError
+    return kind(f"{where} could not be run: {failed.text}")
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Environment in which a starting process keeps to one thread, unless the user said else."""
+    added = [name for name in ONE_THREAD if name not in os.environ]
+    os.environ.update(dict.fromkeys(added, "1"))
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+@contextmanager
+def inference_threads(count: int) -> Iterator[None]:
+    """Give the policy `count` CPU threads while it is evaluated; 0 changes nothing.
+
+    Torch is not imported for it: a policy that uses torch has loaded it.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or count == 0:
+        yield
+        return
+    before: int = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+Progress = Callable[[EpisodeResult, int, int], None]
