@@ -113,11 +113,11 @@ class Worker:
             actions.update(np.ascontiguousarray(tick.action).tobytes())
             first = first or tick.observation
             last = tick
-            if self.film:
+            if self.film is not None:
                 self.film.add(tick.observation)
         times = self._policy.milliseconds
         outcome = last.outcome
-        if self.film:
+        if self.film is not None:
             self.film.add(last.next_observation)
             self.film.caption(first.instruction, outcome, steps=last.index + 1)
         return EpisodeResult(
