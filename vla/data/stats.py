@@ -1,0 +1,165 @@
+"""Exact statistics of states and actions, for normalisation.
+
+Over the chosen episodes only (the training split), never from a running or merged
+estimate: quantiles of parts do not merge, and averaging them puts a third of the
+data outside [q01, q99]. The sums are exactly rounded (`math.fsum`) and the quantiles
+are order statistics, so the result does not depend on the order of the frames, to the
+last bit.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla.data.store import TrajectoryStore
+from vla.errors import StatisticsError
+
+FIELDS = ("mean", "std", "min", "max", "q01", "q99")
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VectorStatistics:
+    """Statistics of one vector, axis by axis.
+
+    Attributes:
+        names: of the D axes.
+        mean, std, min, max, q01, q99: float64 (D,), in the axes' units. `std` is that of the
+            population; quantiles interpolate linearly between order statistics.
+        count: frames they were taken over.
+    """
+
+    names: tuple[str, ...]
+    mean: Float64
+    std: Float64
+    min: Float64
+    max: Float64
+    q01: Float64
+    q99: Float64
+    count: int
+
+    def degenerate(self) -> list[str]:
+        """Names of the axes that do not spread: std == 0 or q01 == q99."""
+        flat = (self.std == 0) | (self.q01 == self.q99)
+        return [name for name, dead in zip(self.names, flat, strict=True) if dead]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; floats survive exactly."""
+        arrays = {key: getattr(self, key).tolist() for key in FIELDS}
+        return {"names": list(self.names), "count": self.count, **arrays}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "VectorStatistics":
+        """Rebuild from `to_json`'s value. Raises StatisticsError."""
+        try:
+            names = tuple(value["names"])
+            arrays = {key: np.array(value[key], np.float64) for key in FIELDS}
+            count = int(value["count"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise StatisticsError(f"Not the JSON of statistics: {error!r}.") from error
+        if any(array.shape != (len(names),) for array in arrays.values()):
+            raise StatisticsError(f"Statistics do not have one value for each of {names}.")
+        return cls(names=names, count=count, **arrays)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Statistics:
+    """Statistics of a store's states and actions.
+
+    Attributes:
+        state, action: one each.
+        source: digest of the embodiment and the content of the episodes used; equal data
+            give equal digests, in any order.
+    """
+
+    state: VectorStatistics
+    action: VectorStatistics
+    source: str
+
+    def require_usable(self) -> None:
+        """Stop when an axis cannot be normalised.
+
+        Raises:
+            StatisticsError: naming every axis with std == 0 or q01 == q99.
+        """
+        lines = [
+            f"{what} axis {name!r}"
+            for what, vector in (("state", self.state), ("action", self.action))
+            for name in vector.degenerate()
+        ]
+        if lines:
+            raise StatisticsError(
+                f"No spread (std is 0, or the 1 % and 99 % quantiles are equal) in: "
+                f"{', '.join(lines)}. A policy cannot learn or normalise such an axis: record "
+                "episodes that move it, or leave it out of the embodiment."
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; floats survive exactly."""
+        return {
+            "state": self.state.to_json(),
+            "action": self.action.to_json(),
+            "source": self.source,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Statistics":
+        """Rebuild from `to_json`'s value. Raises StatisticsError."""
+        try:
+            state, action, source = value["state"], value["action"], value["source"]
+        except (KeyError, TypeError) as error:
+            raise StatisticsError(f"Not the JSON of statistics: {error!r}.") from error
+        return cls(
+            state=VectorStatistics.from_json(state),
+            action=VectorStatistics.from_json(action),
+            source=str(source),
+        )
+
+
+def compute_statistics(
+    store: TrajectoryStore, episodes: Sequence[int] | NDArray[np.int64]
+) -> Statistics:
+    """Statistics over all frames of the given episodes, e.g. `store.split("train")`.
+
+    Raises:
+        StatisticsError: when there is no episode.
+    """
+    numbers = [int(number) for number in episodes]
+    if not numbers:
+        raise StatisticsError(f"{store.path}: no episodes to take statistics over.")
+    records, ends = store.records, store.episode_ends
+    spans = [np.arange(ends[n] - records[n].length, ends[n]) for n in numbers]
+    rows = np.concatenate(spans)
+    uids = sorted(records[number].uid for number in numbers)
+    digest = hashlib.sha256("\n".join([store.embodiment.hash, *uids]).encode())
+    state, action = store.embodiment.state, store.embodiment.action
+    return Statistics(
+        state=summarize(store.column("state")[rows], tuple(axis.name for axis in state)),
+        action=summarize(store.column("action")[rows], tuple(axis.name for axis in action)),
+        source=digest.hexdigest(),
+    )
+
+
+def summarize(values: NDArray[np.floating], names: tuple[str, ...]) -> VectorStatistics:
+    """Statistics of the columns of `values` (N, D), N at least 1."""
+    table = values.astype(np.float64)
+    count = len(table)
+    mean = np.array([math.fsum(column) / count for column in table.T])
+    squares = np.square(table - mean)
+    variance = np.array([math.fsum(column) / count for column in squares.T])
+    q01, q99 = np.quantile(table, (0.01, 0.99), axis=0)
+    return VectorStatistics(
+        names=names,
+        mean=mean,
+        std=np.sqrt(variance),
+        min=table.min(axis=0),
+        max=table.max(axis=0),
+        q01=q01,
+        q99=q99,
+        count=count,
+    )
