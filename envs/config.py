@@ -1,0 +1,70 @@
+"""Which world to build, as plain data; nothing heavy is imported before `build`."""
+
+from dataclasses import dataclass, field
+
+from vla.contract import World
+from vla.embodiment import Embodiment
+from vla.errors import ConfigError, RenderError, choose
+
+TASKS = ("reach", "push", "lift", "place")
+QUALITIES = ("fast", "full")
+INSTRUCTIONS = ("given", "blank", "swapped")
+
+
+@dataclass(kw_only=True, slots=True)
+class TabletopConfig:
+    """The native suite: one scene, several tasks told apart by their words.
+
+    Attributes:
+        tasks: names of tasks, see `envs.tasks`.
+        image_size: pixels, square, of both cameras.
+        quality: "fast" (no shadows) or "full"; it is part of the cameras' contract.
+        instruction: "given", or to measure how far a policy listens, "blank" or "swapped".
+        paraphrase: vary the wording of instructions.
+    """
+
+    kind: str = "tabletop"
+    tasks: list[str] = field(default_factory=lambda: list(TASKS))
+    image_size: int = 64
+    quality: str = "fast"
+    instruction: str = "given"
+    paraphrase: bool = False
+
+    def __post_init__(self) -> None:
+        for task in self.tasks:
+            choose("task", task, dict.fromkeys(TASKS))
+        if not self.tasks:
+            raise ConfigError(f"tasks is empty; name some of {', '.join(TASKS)}.")
+        choose("quality", self.quality, dict.fromkeys(QUALITIES))
+        choose("instruction", self.instruction, dict.fromkeys(INSTRUCTIONS))
+        if not 16 <= self.image_size <= 1024:
+            raise ConfigError(f"image_size is {self.image_size}; give 16 to 1024 pixels.")
+
+    def embodiment(self) -> Embodiment:
+        """What `build` will offer; needs no GL."""
+        from envs.body import tabletop_embodiment
+
+        return tabletop_embodiment(image_size=self.image_size, quality=self.quality)
+
+    def build(self, task: str) -> World:
+        """The world of one task. Raises UnknownChoice, or RenderError when MuJoCo finds no GL."""
+        choose("task", task, dict.fromkeys(self.tasks))
+        try:
+            import mujoco  # noqa: F401  (it loads the GL library named by MUJOCO_GL)
+        except (ImportError, AttributeError, OSError, RuntimeError) as error:
+            from envs.body import GL_REMEDY
+
+            raise RenderError(f"MuJoCo does not load ({error}). {GL_REMEDY}") from error
+        from envs.instructions import BlankInstruction, SwappedInstruction
+        from envs.mujoco_world import MujocoWorld
+        from envs.task import load_task
+
+        world = MujocoWorld(
+            load_task(task),
+            image_size=self.image_size,
+            quality=self.quality,
+            paraphrase=self.paraphrase,
+        )
+        wrappers = {"given": None, "blank": BlankInstruction, "swapped": SwappedInstruction}
+        wrapper = wrappers[self.instruction]
+        return world if wrapper is None else wrapper(world)

@@ -1,0 +1,180 @@
+"""The tabletop model: table, side strips, pads, objects, lights and the front camera.
+
+It is compiled once per world. Each of the three object bodies carries all three shapes; a reset
+shows and collides one of them, so that a new layout needs no new model.
+"""
+
+import mujoco
+import numpy as np
+
+from envs.arms import add_arm, look
+from envs.layout import HALF_HEIGHT, HALF_WIDTH, PAD_HALF, SHAPES, STRIP_EDGE, Layout
+from vla.errors import choose
+
+TIMESTEP = 0.0025
+"""Physics step, seconds."""
+SLOTS = 3
+PADS = 2
+
+PAINT = {
+    "red": (0.86, 0.10, 0.10, 1.0),
+    "green": (0.10, 0.62, 0.18, 1.0),
+    "blue": (0.10, 0.25, 0.85, 1.0),
+    "yellow": (0.98, 0.82, 0.05, 1.0),
+}
+PAD_PAINT = {
+    "red": (0.93, 0.52, 0.50, 1.0),
+    "green": (0.52, 0.80, 0.55, 1.0),
+    "blue": (0.52, 0.62, 0.93, 1.0),
+    "yellow": (0.97, 0.90, 0.52, 1.0),
+}
+"""Pads are paler than objects, so that an object on a pad of its own colour stays visible."""
+
+_QUALITY = {"fast": (0, 0), "full": (2048, 8)}
+"""Shadow map size and samples per pixel; "fast" draws no shadows and no reflections."""
+
+_MASS = 0.08
+_INERTIA = 2.8e-5
+
+
+def build_model(quality: str) -> mujoco.MjModel:
+    """Compile the scene. Raises UnknownChoice on an unknown quality."""
+    shadow, samples = choose("quality", quality, _QUALITY)
+    spec = mujoco.MjSpec()
+    spec.option.timestep = TIMESTEP
+    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    spec.option.impratio = 5.0
+    spec.visual.quality.shadowsize = shadow
+    spec.visual.quality.offsamples = samples
+    spec.visual.global_.offwidth = spec.visual.global_.offheight = 1024
+    spec.visual.map.znear = 0.02
+    spec.visual.map.zfar = 6.0
+    spec.stat.extent = 1.0
+    spec.stat.center = (0.45, 0.0, 0.1)
+    _add_surroundings(spec)
+    _add_destinations(spec)
+    for slot in range(SLOTS):
+        _add_object(spec, slot)
+    add_arm(spec)
+    return spec.compile()
+
+
+def arrange(model: mujoco.MjModel, data: mujoco.MjData, layout: Layout) -> None:
+    """Show, colour and place the objects and pads of `layout`; velocities become zero."""
+    for slot, thing in enumerate(layout.things):
+        for shape in SHAPES:
+            geom = model.geom(f"object{slot}_{shape}").id
+            chosen = shape == thing.shape
+            model.geom_rgba[geom] = PAINT[thing.colour] if chosen else (0, 0, 0, 0)
+            model.geom_contype[geom] = 2 if chosen else 0
+            model.geom_conaffinity[geom] = 6 if chosen else 0
+        joint = data.joint(f"object{slot}")
+        half = thing.yaw / 2
+        joint.qpos = (
+            *(thing.x, thing.y, HALF_HEIGHT[thing.shape]),
+            *(np.cos(half), 0.0, 0.0, np.sin(half)),
+        )
+        joint.qvel = 0.0
+    for index, pad in enumerate(layout.pads):
+        geom = model.geom(f"pad{index}").id
+        model.geom_rgba[geom] = PAD_PAINT[pad.colour]
+        model.geom_pos[geom, :2] = pad.x, pad.y
+
+
+def _add_surroundings(spec: mujoco.MjSpec) -> None:
+    spec.add_texture(
+        name="sky",
+        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
+        rgb1=(0.80, 0.84, 0.88),
+        rgb2=(0.55, 0.60, 0.66),
+        width=64,
+        height=64,
+    )
+    spec.add_material(name="plastic", specular=0.35, shininess=0.5)
+    spec.add_material(name="matt", specular=0.05, shininess=0.1)
+    spec.visual.headlight.ambient = (0.38, 0.38, 0.38)
+    spec.visual.headlight.diffuse = (0.25, 0.25, 0.25)
+    spec.visual.headlight.specular = (0.1, 0.1, 0.1)
+    world = spec.worldbody
+    world.add_light(
+        pos=(0.9, 0.5, 1.6),
+        dir=(-0.28, -0.35, -1.0),
+        diffuse=(0.55, 0.55, 0.53),
+        specular=(0.25, 0.25, 0.25),
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+        castshadow=True,
+    )
+    table = world.add_geom(
+        name="table",
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        size=(0.475, 0.42, 0.02),
+        pos=(0.325, 0, -0.02),
+        rgba=(0.74, 0.71, 0.66, 1.0),
+        material="matt",
+        contype=0,
+        conaffinity=6,
+    )
+    table.friction = (0.6, 0.01, 0.002)
+    world.add_geom(
+        name="floor",
+        type=mujoco.mjtGeom.mjGEOM_PLANE,
+        size=(4, 4, 0.1),
+        pos=(0, 0, -0.6),
+        rgba=(0.42, 0.45, 0.49, 1.0),
+        material="matt",
+        contype=0,
+        conaffinity=0,
+    )
+    eye, centre = (0.98, 0.0, 0.70), (0.475, 0.0, 0.02)
+    world.add_camera(name="front", pos=eye, quat=look(eye, centre, up=(0, 0, 1)), fovy=38.0)
+
+
+def _add_destinations(spec: mujoco.MjSpec) -> None:
+    """Side strips and pads: paint on the table that nothing collides with."""
+    for name, side in (("strip_left", 1.0), ("strip_right", -1.0)):
+        near, far = STRIP_EDGE - 0.0225, STRIP_EDGE + 0.08
+        _paint(spec, name, (0.17, (far - near) / 2), (0.5, side * (near + far) / 2, 0.0005))
+        spec.geom(name).rgba = (0.52, 0.50, 0.47, 1.0)
+    for index in range(PADS):
+        _paint(spec, f"pad{index}", (PAD_HALF, PAD_HALF), (0.5, 0.0, 0.001))
+
+
+def _paint(spec: mujoco.MjSpec, name: str, half: tuple, pos: tuple) -> None:
+    spec.worldbody.add_geom(
+        name=name,
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        size=(*half, 0.001),
+        pos=pos,
+        material="matt",
+        contype=0,
+        conaffinity=0,
+    )
+
+
+def _add_object(spec: mujoco.MjSpec, slot: int) -> None:
+    """One free body that can be a cube, a ball or a can; mass and inertia are the same for all."""
+    body = spec.worldbody.add_body(name=f"object{slot}", pos=(0.5, 0, 0.1))
+    body.add_joint(
+        name=f"object{slot}",
+        type=mujoco.mjtJoint.mjJNT_FREE,
+        damping=[2e-4, 0, 0],
+    )
+    body.explicitinertial = True
+    body.ipos, body.iquat = (0, 0, 0), (1, 0, 0, 0)
+    body.mass = _MASS
+    body.inertia = (_INERTIA,) * 3
+    kinds = {
+        "cube": (mujoco.mjtGeom.mjGEOM_BOX, (HALF_WIDTH["cube"],) * 3),
+        "ball": (mujoco.mjtGeom.mjGEOM_SPHERE, (HALF_WIDTH["ball"], 0, 0)),
+        "can": (mujoco.mjtGeom.mjGEOM_CYLINDER, (HALF_WIDTH["can"], HALF_HEIGHT["can"], 0)),
+    }
+    for shape, (kind, size) in kinds.items():
+        geom = body.add_geom(
+            name=f"object{slot}_{shape}", type=kind, size=size, material="plastic", mass=0.0
+        )
+        # Rolling friction (third number, metres) lets a ball that is let go or pushed come to rest.
+        geom.friction = (0.9, 0.01, 0.004)
+        geom.condim = 6 if shape == "ball" else 4
+        geom.contype, geom.conaffinity = 2, 6
