@@ -10,10 +10,11 @@ from vla.embodiment import Embodiment
 from vla.errors import ConfigError, UnknownChoice
 
 if TYPE_CHECKING:
+    from vla.data.stats import Statistics
+
     from policies.backbones.interface import Backbone
     from policies.heads.interface import Head
     from vla.contract import Policy
-    from vla.data.stats import Statistics
 
 NORMALIZATIONS = ("quantile", "min_max", "mean_std")
 PREDICTIONS = ("epsilon", "sample", "v_prediction")

@@ -24,7 +24,8 @@ class Context:
 
     def repeat(self, times: int) -> "Context":
         """Each sample `times` times in a row (B * times, ...), so that one encoding serves
-        several draws of noise; the labels stay behind."""
+        several draws of noise; the labels stay behind.
+        """
         if times == 1:
             return self
         tokens, mask, pooled = (

@@ -1,0 +1,232 @@
+"""A vision-language model small enough to train on two CPU cores.
+
+Three choices make it learn in minutes: the spatial resolution is kept (about 32 x 32
+cells, read out as points, never pooled away), the words modulate the vision from the first
+layer on, and an auxiliary loss ties the words to the point in the image they name.
+
+    words ──▶ text readouts ──┬──────────────┬───────────────┐
+                              ▼ FiLM         ▼ query         ▼
+    image ──▶ stem ──▶ residual convolutions ──▶ attention map per label ──▶ (u, v) + features
+                                  └──▶ spatial softmax ──▶ keypoints         │
+    state ───────────────────────────────────────┴───────────────────────────┴──▶ transformer
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from policies.backbones.interface import Backbone, Context
+from policies.backbones.tokenizer import hash_words
+from policies.config import TinyConfig
+from policies.transformer import Block, waves
+from vla.embodiment import Camera, Embodiment
+from vla.errors import ConfigError, choose
+
+_TEXT_WIDTH = 64
+_WAVES = 4  # per coordinate
+
+
+class TinyBackbone(Backbone):
+    """See the module's docstring.
+
+    Raises:
+        ConfigError: when the embodiment has no camera, or not the grounding camera.
+    """
+
+    def __init__(self, config: TinyConfig, embodiment: Embodiment, *, history: int):
+        super().__init__()
+        self.config = config
+        self.dim = width = config.width
+        self.cameras = tuple(embodiment.cameras)
+        self.front = _grounding_camera(config, embodiment)
+        self.text = TextReader(config)
+        condition = self.text.dim
+        self.eyes = nn.ModuleDict(
+            {name: Eye(config, camera, condition) for name, camera in embodiment.cameras.items()}
+        )
+        self.pointer = Pointer(config, condition)
+        self.from_text = nn.Linear(condition, width)
+        self.from_state = nn.Sequential(
+            nn.Linear(len(embodiment.state) * (1 + 2 * _WAVES), width),
+            nn.GELU(),
+            nn.Linear(width, width),
+        )
+        kinds = len(self.cameras) + len(config.labels) + 3  # ..., state, text, summary
+        self.place = nn.Parameter(torch.randn(kinds, width) * 0.02)
+        self.age = nn.Parameter(torch.randn(history, 1, width) * 0.02)
+        self.blocks = nn.ModuleList(
+            Block(width, config.attention_heads) for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def encode(self, images: dict[str, Tensor], texts: list[str], state: Tensor) -> Context:
+        """See `Backbone.encode`. Labels: (u, v) in [-1, 1] of the newest step, (B, 2) each."""
+        size, steps = state.shape[:2]
+        text = self.text(texts)  # (B, C)
+        repeated = text.repeat_interleave(steps, dim=0)  # (B * T, C)
+        tokens, points = [], None
+        for name in self.cameras:
+            features = self.eyes[name].look(images[name].flatten(0, 1), repeated)
+            tokens.append(self.eyes[name].describe(features).unsqueeze(1))
+            if name == self.front:
+                points, seen = self.pointer(features, repeated)
+                tokens.append(seen)
+        with_waves = torch.cat([state, waves(state, _WAVES).flatten(2)], dim=-1)
+        tokens.append(self.from_state(with_waves).flatten(0, 1).unsqueeze(1))
+        per_step = torch.cat(tokens, dim=1) + self.place[:-2]  # (B * T, n, width)
+        per_step = (per_step.unflatten(0, (size, steps)) + self.age).flatten(1, 2)
+        read = (self.from_text(text) + self.place[-2]).unsqueeze(1)
+        summary = self.place[-1].expand(size, 1, -1)
+        x = torch.cat([per_step, read, summary], dim=1)
+        for block in self.blocks:
+            x = block(x)
+        x = self.norm(x)
+        newest = points.unflatten(0, (size, steps))[:, -1]  # (B, labels, 2)
+        labels = {name: newest[:, i] for i, name in enumerate(self.config.labels)}
+        mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        return Context(tokens=x, mask=mask, pooled=x[:, -1], labels=labels)
+
+
+class TextReader(nn.Module):
+    """Words to one vector: hashed embeddings, neighbours mixed, then attention by readouts.
+
+    Several learned readouts look for different things (say, what to grasp and where to put
+    it); the vector is all of them side by side.
+    """
+
+    def __init__(self, config: TinyConfig, readouts: int = 4):
+        super().__init__()
+        self.config = config
+        self.dim = readouts * _TEXT_WIDTH
+        self.first = nn.Embedding(config.buckets, _TEXT_WIDTH)
+        self.second = nn.Embedding(config.buckets, _TEXT_WIDTH)
+        self.position = nn.Parameter(torch.randn(config.words, _TEXT_WIDTH) * 0.5)
+        self.neighbours = nn.Conv1d(_TEXT_WIDTH, _TEXT_WIDTH, 3, padding=1)
+        self.norm = nn.LayerNorm(_TEXT_WIDTH)
+        self.key_value = nn.Linear(_TEXT_WIDTH, 2 * _TEXT_WIDTH)
+        self.readouts = nn.Parameter(torch.randn(readouts, _TEXT_WIDTH))
+        self.mix = nn.Sequential(nn.LayerNorm(self.dim), nn.Linear(self.dim, self.dim), nn.GELU())
+
+    def forward(self, texts: list[str]) -> Tensor:
+        """B instructions to (B, dim)."""
+        ids, mask = hash_words(texts, words=self.config.words, buckets=self.config.buckets)
+        longest = int(mask.sum(dim=1).max())
+        ids, mask = ids[:, :longest], mask[:, :longest]
+        device = self.position.device
+        ids, mask = ids.to(device), mask.to(device)
+        words = self.first(ids[..., 0]) + self.second(ids[..., 1])
+        x = (words + self.position[:longest]).masked_fill(~mask.unsqueeze(-1), 0.0)
+        x = self.norm(x + F.gelu(self.neighbours(x.transpose(1, 2)).transpose(1, 2)))
+        key, value = self.key_value(x).chunk(2, dim=-1)
+        query = self.readouts.expand(len(texts), -1, -1)
+        seen = F.scaled_dot_product_attention(
+            query.to(key.dtype), key, value, attn_mask=mask.unsqueeze(1)
+        )
+        return self.mix(seen.flatten(1))
+
+
+class Eye(nn.Module):
+    """One camera: image and words to a feature map, and the map to a token of keypoints."""
+
+    def __init__(self, config: TinyConfig, camera: Camera, condition: int):
+        super().__init__()
+        channels = config.channels
+        # cells of `stride` pixels, each seen with one pixel of its surroundings
+        stride = max(1, round(min(camera.height, camera.width) / config.grid))
+        self.stem = nn.Conv2d(3, channels, stride + 2, stride=stride, padding=1)
+        dilations = [2 ** (i % 3) for i in range(config.blocks)]  # sees far without pooling
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(channels, channels, 3, padding=d, dilation=d) for d in dilations
+        )
+        self.norms = nn.ModuleList(nn.GroupNorm(4, channels) for _ in dilations)
+        self.film = nn.Linear(condition, 2 * channels * config.blocks)
+        nn.init.normal_(self.film.weight, std=0.02)
+        nn.init.zeros_(self.film.bias)
+        self.to_maps = nn.Conv2d(channels, config.keypoints, 1)
+        self.temperature = nn.Parameter(torch.ones(config.keypoints))
+        self.describe_points = nn.Sequential(
+            nn.Linear(config.keypoints * (2 + 4 * _WAVES), config.width),
+            nn.GELU(),
+            nn.Linear(config.width, config.width),
+        )
+        self.to(memory_format=torch.channels_last)
+
+    def look(self, image: Tensor, condition: Tensor) -> Tensor:
+        """uint8 (B, H, W, 3) and (B, C) to features (B, channels, rows, columns)."""
+        pixels = image.permute(0, 3, 1, 2).float() / 127.5 - 1.0  # channels_last as it lies
+        x = self.stem(pixels)
+        films = self.film(condition).unflatten(1, (len(self.convolutions), 2, -1, 1, 1))
+        for index, (convolve, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+            scale, shift = films[:, index, 0], films[:, index, 1]
+            x = x + convolve(F.relu(torch.addcmul(shift, norm(x), 1 + scale)))
+        return x
+
+    def describe(self, features: Tensor) -> Tensor:
+        """Features to one token (B, width)."""
+        with torch.autocast(features.device.type, enabled=False):
+            maps = self.to_maps(F.relu(features.float()))
+            points = expected_points(maps * self.temperature.view(-1, 1, 1))
+        return self.describe_points(_with_waves(points).flatten(1))
+
+
+class Pointer(nn.Module):
+    """Finds what the words name: one attention map over the image per label."""
+
+    def __init__(self, config: TinyConfig, condition: int, width: int = 64):
+        super().__init__()
+        self.labels = len(config.labels)
+        self.key = nn.Conv2d(config.channels, width, 1)
+        self.value = nn.Conv2d(config.channels, width, 1)
+        self.query = nn.Linear(condition, self.labels * width)
+        self.describe = nn.Sequential(
+            nn.Linear(width + 2 + 4 * _WAVES, config.width),
+            nn.GELU(),
+            nn.Linear(config.width, config.width),
+        )
+
+    def forward(self, features: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Points (B, labels, 2) as (u, v), and tokens (B, labels, width)."""
+        with torch.autocast(features.device.type, enabled=False):
+            features = F.relu(features.float())
+            query = self.query(condition.float()).unflatten(1, (self.labels, -1))
+            key = self.key(features)
+            maps = torch.einsum("blc,bchw->blhw", query, key) / key.shape[1] ** 0.5
+            weights = maps.flatten(2).softmax(dim=-1)
+            points = weights @ _cells(maps)
+            seen = weights @ self.value(features).flatten(2).transpose(1, 2)
+            described = torch.cat([seen, _with_waves(points)], dim=-1)
+        return points, self.describe(described)
+
+
+def expected_points(maps: Tensor) -> Tensor:
+    """Spatial softmax (Levine et al., 2016): maps (B, K, rows, columns) to (B, K, 2).
+
+    Points are (u, v): right and down, from -1 to 1 at the borders of the image.
+    """
+    return maps.flatten(2).softmax(dim=-1) @ _cells(maps)
+
+
+def _cells(maps: Tensor) -> Tensor:
+    """Centres (rows * columns, 2) of the cells of `maps` (..., rows, columns) as (u, v)."""
+    rows, columns = maps.shape[-2:]
+    v = (torch.arange(rows, device=maps.device) * 2 + 1) / rows - 1
+    u = (torch.arange(columns, device=maps.device) * 2 + 1) / columns - 1
+    return torch.stack([u.repeat(rows), v.repeat_interleave(columns)], dim=-1)
+
+
+def _with_waves(points: Tensor) -> Tensor:
+    """Append sines and cosines to coordinates: (..., K, 2) to (..., K, 2 + 4 * _WAVES)."""
+    return torch.cat([points, waves(points, _WAVES).flatten(-2)], dim=-1)
+
+
+def _grounding_camera(config: TinyConfig, embodiment: Embodiment) -> str:
+    """Name of the camera whose image the labels are points of."""
+    cameras = embodiment.cameras
+    if not cameras:
+        raise ConfigError(
+            f"Embodiment {embodiment.name!r} has no camera; the tiny backbone needs at least one."
+        )
+    if config.grounding_camera:
+        choose("camera", config.grounding_camera, cameras)
+        return config.grounding_camera
+    return "front" if "front" in cameras else next(iter(cameras))

@@ -1,0 +1,44 @@
+"""The whole chunk at once by L1: no noise, no steps, the conditional median.
+
+A residual MLP on the pooled context (OpenVLA-OFT, arXiv 2502.19645). It is the fastest head
+to train and to run; where demonstrations have several modes it ends between them.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from policies.backbones.interface import Context
+from policies.config import RegressionConfig
+from policies.heads.interface import Head, average, commit
+from policies.transformer import mlp
+
+
+class RegressionHead(Head):
+    """See the module's docstring."""
+
+    def __init__(
+        self, config: RegressionConfig, *, context_dim: int, action_dim: int, horizon: int
+    ):
+        super().__init__()
+        self.shape = (horizon, action_dim)
+        self.enter = nn.Linear(context_dim, config.width)
+        self.layers = nn.ModuleList(mlp(config.width, 2) for _ in range(config.layers))
+        self.leave = nn.Sequential(
+            nn.LayerNorm(config.width), nn.Linear(config.width, horizon * action_dim)
+        )
+
+    def loss(
+        self, context: Context, actions: Tensor, mask: Tensor, *, generator: torch.Generator
+    ) -> Tensor:
+        """Mean absolute error per sample; `generator` is not used. See `Head.loss`."""
+        return average((self._predict(context) - actions).abs(), mask)
+
+    def sample(self, context: Context, pending: Tensor | None, noise: Tensor) -> Tensor:
+        """The predicted chunk; `noise` is ignored. See `Head.sample`."""
+        return commit(self._predict(context), pending)
+
+    def _predict(self, context: Context) -> Tensor:
+        x = self.enter(context.pooled)
+        for layer in self.layers:
+            x = x + layer(x)
+        return self.leave(x).float().unflatten(1, self.shape)
