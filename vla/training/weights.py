@@ -1,0 +1,69 @@
+"""Modules to safetensors files and back; a tied tensor is stored once."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vla.errors import CheckpointError
+
+
+def module_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and persistent buffers by name; a tied tensor once, under its first name."""
+    seen: set[int] = set()
+    tensors = {}
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            tensors[name] = tensor
+    return tensors
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a safetensors file from tensors on any device and of any layout."""
+    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, path)
+
+
+def fill_module(module: nn.Module, path: Path) -> None:
+    """Copy a file's tensors into `module`; all of them or, on an error, none.
+
+    Raises:
+        CheckpointError: when the file is unreadable, or when tensors are missing,
+            unexpected or of another shape; the message lists them.
+    """
+    targets = module_tensors(module)
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            _require_fit(
+                path,
+                have={name: tuple(file.get_slice(name).get_shape()) for name in names},
+                want={name: tuple(target.shape) for name, target in targets.items()},
+            )
+            with torch.no_grad():
+                for name, target in targets.items():
+                    target.copy_(file.get_tensor(name))
+    except (SafetensorError, FileNotFoundError) as error:
+        raise CheckpointError(
+            f"{path} is not a readable safetensors file: {error}. Copy it anew from its source."
+        ) from error
+
+
+def _require_fit(path: Path, *, have: dict[str, tuple], want: dict[str, tuple]) -> None:
+    """Raise CheckpointError listing every tensor that does not fit."""
+    lines = [f"missing in the file: {name}" for name in want if name not in have]
+    lines += [f"unknown to the policy: {name}" for name in have if name not in want]
+    lines += [
+        f"{name}: {have[name]} in the file, {shape} in the policy"
+        for name, shape in want.items()
+        if have.get(name, shape) != shape
+    ]
+    if lines:
+        more = [f"... and {len(lines) - 20} more"] if len(lines) > 20 else []
+        listing = "\n  ".join(lines[:20] + more)
+        raise CheckpointError(
+            f"{path} does not fit the policy; nothing was loaded:\n  {listing}\n"
+            "Build the policy from the config.yaml beside the weights."
+        )
