@@ -4,7 +4,6 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from vla.errors import DataError
 
@@ -80,14 +79,3 @@ class Journal:
         finally:
             os.close(descriptor)
         self.episodes[result.task, result.seed] = result
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Replace `path` atomically by indented JSON."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -16,7 +16,7 @@ from vla.contract import Policy
 from vla.data.stats import compute_statistics
 from vla.data.store import TrajectoryStore
 from vla.errors import DataError
-from vla.evaluation.journal import write_json
+from vla.files import write_json
 from vla.types import Float32, Observation, Trajectory
 
 Float64 = NDArray[np.float64]

@@ -11,7 +11,7 @@ from typing import Any
 
 from vla.contract import Policy
 from vla.errors import DataError
-from vla.evaluation.journal import write_json
+from vla.files import write_json
 
 PACKAGES = ("vla-stack", "numpy", "torch", "transformers", "mujoco", "gymnasium")
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from vla.errors import DataError
-from vla.evaluation.journal import EpisodeResult, Journal, write_json
+from vla.evaluation.journal import EpisodeResult, Journal
 from vla.evaluation.statistics import wilson_interval
+from vla.files import write_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,261 @@
+"""The parts of a report, each from plain values to HTML; "" when there is nothing to show."""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from vla.evaluation.charts import (
+    draw_histogram,
+    draw_intervals,
+    draw_legend,
+    draw_lines,
+    format_number,
+)
+from vla.evaluation.conditions import compare_conditions
+from vla.evaluation.pool import film_path
+from vla.evaluation.result import Evaluation, Rate
+
+TELLING = ("loss", "ground", "error", "accuracy", "success", "distance")
+FILM_BYTES = 48 * 2**20  # of all films together, so that the page still opens
+
+
+def show_success(evaluation: Evaluation, chance: float | None) -> str:
+    """Rate and interval of every task, and of all together."""
+    rows = [_make_row(name, rate, 0) for name, rate in evaluation.tasks.items()]
+    if len(rows) > 1:
+        rows.append(_make_row("all tasks", evaluation.pooled, 3))
+    legend = draw_legend([], "chance") if chance is not None else ""
+    return _section("Success by task", legend + draw_intervals(rows, chance))
+
+
+def show_conditions(
+    evaluations: Mapping[str, Evaluation], reference: str, chance: float | None
+) -> str:
+    """Every condition's rates, and what leaving `reference` costs on the same episodes."""
+    if len(evaluations) < 2 or reference not in evaluations:
+        return ""
+    names = [reference, *(name for name in evaluations if name != reference)]
+    rows = []
+    tasks = list(evaluations[reference].tasks)
+    for task in [*tasks, "all tasks"] if len(tasks) > 1 else tasks:
+        for number, name in enumerate(names):
+            result = evaluations[name]
+            rate = result.pooled if task == "all tasks" else result.tasks.get(task)
+            if rate is not None:
+                rows.append(_make_row("" if number else task, rate, number))
+    table = []
+    for name, effect in compare_conditions(evaluations, reference).items():
+        pairs = effect.pairs
+        use = "–" if effect.language_use is None else f"{effect.language_use:.2f}"
+        interval = f"{100 * pairs.low:+.0f} to {100 * pairs.high:+.0f}"
+        split = f"{pairs.only_first} : {pairs.only_second}"
+        p_value = "< 0.0001" if pairs.p_value < 1e-4 else f"{pairs.p_value:.4f}"
+        points = f"{100 * pairs.difference:+.0f} ({interval})"
+        table.append([f"{reference} – {name}", str(pairs.n), points, split, p_value, use])
+    head = ["pair", "n", "difference, points", "won alone", "p", "language use"]
+    note = (
+        "Same scenes and seeds; only the words differ. Difference with Newcombe's 95 % interval "
+        "for pairs; p from the exact McNemar test; “won alone”: episodes that only one of the two "
+        "solved; language use: the share of the success that is lost without the right words "
+        "(1: needs them, 0: ignores them)."
+    )
+    body = draw_legend(names, "chance" if chance is not None else "")
+    body += draw_intervals(rows, chance) + _make_table(head, table, numbers=range(1, 6))
+    return _section("Does it listen? Instruction conditions", body, note)
+
+
+def show_training(metrics: Path | None) -> str:
+    """Curves of a JSON-lines file {"step": ..., "train/loss": ...}, one chart per last name."""
+    if metrics is None or not metrics.exists():
+        return ""
+    charts: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
+    for line in metrics.read_text(encoding="utf-8").splitlines():
+        values = json.loads(line)
+        step = values.pop("step")
+        for key, value in values.items():
+            if isinstance(value, int | float):
+                x, y = charts.setdefault(key.rpartition("/")[2], {}).setdefault(key, ([], []))
+                x.append(step)
+                y.append(value)
+    drawn = {name: draw_lines(name.replace("_", " "), series) for name, series in charts.items()}
+    first = [html for name, html in drawn.items() if any(word in name for word in TELLING)]
+    others = [html for name, html in drawn.items() if not any(word in name for word in TELLING)]
+    body = f'<div class="figures">{"".join(first)}</div>' if first else ""
+    if others:
+        body += (
+            "<details><summary>More curves</summary>"
+            f'<div class="figures">{"".join(others)}</div></details>'
+        )
+    return _section("Training", body)
+
+
+def show_open_loop(result: Mapping[str, Any] | None) -> str:
+    """Held-out error per axis beside the baselines (see `open_loop.measure_open_loop`)."""
+    if not result:
+        return ""
+    tables = {}
+    for measure in ("l1_row_0", "l1_chunk", "rmse_row_0", "rmse_chunk"):
+        predictors = list(result["errors"])
+        rows = []
+        for index, axis in enumerate(result["axes"]):
+            cells = [result["errors"][name][measure] for name in predictors]
+            values = [cell["value"][index] for cell in cells]
+            shown = [
+                f"{format_number(value)} ({format_number(cell['low'][index])}"
+                f"–{format_number(cell['high'][index])})"
+                for value, cell in zip(values, cells, strict=True)
+            ]
+            rows.append([axis["name"], axis["unit"], *shown, values.index(min(values)) + 2])
+        head = ["axis", "unit", *(name.replace("_", " ") for name in predictors)]
+        tables[measure] = _make_table(head, rows, numbers=range(2, len(head)), best=True)
+    horizon = result["horizon"]
+    body = (
+        f"<h3>Mean absolute error, next action</h3>{tables['l1_row_0']}"
+        f"<h3>Mean absolute error, whole plan ({horizon} rows)</h3>{tables['l1_chunk']}"
+        "<details><summary>Root mean square errors</summary>"
+        f"<h3>Next action</h3>{tables['rmse_row_0']}<h3>Whole plan</h3>{tables['rmse_chunk']}"
+        "</details>"
+    )
+    note = (
+        f"{result['episodes']} held-out episodes, {result['windows']} plans; in brackets: "
+        f"{result['interval']}. The smallest error of a row is marked. “Previous action” repeats "
+        "the demonstrator's last one, which the policy does not know. A small error here does not "
+        "promise success, and success does not need a small one."
+    )
+    return _section("Open-loop error on held-out demonstrations", body, note)
+
+
+def show_live(summary: Mapping[str, Any] | None) -> str:
+    """The timing of a live run: scalars as a table, {"edges", "counts"} and lists as histograms."""
+    if not summary:
+        return ""
+    rows, charts = [], []
+    for key, value in _flatten(summary):
+        name, unit = _split_unit(key)
+        if isinstance(value, Mapping):
+            charts.append(draw_histogram(name, value["edges"], value["counts"], unit))
+        elif isinstance(value, list):
+            charts.append(_draw_samples(name, value, unit))
+        else:
+            text = format_number(value) if type(value) in (int, float) else str(value)
+            rows.append([name, f"{text} {unit}".strip()])
+    figures = f'<div class="figures">{"".join(charts)}</div>' if charts else ""
+    return _section("Live control loop", figures + _make_table(["", ""], rows))
+
+
+def show_films(evaluation: Evaluation) -> str:
+    """Filmed episodes, embedded, by verdict."""
+    if evaluation.directory is None:
+        return ""
+    body, left, dropped = "", FILM_BYTES, 0
+    for verdict, title in ((True, "Successes"), (False, "Failures")):
+        films = []
+        for episode in evaluation.episodes:
+            path = film_path(evaluation.directory, episode)
+            if episode.success is not verdict or not path.exists():
+                continue
+            content = path.read_bytes()
+            if len(content) > left:
+                dropped += 1
+                continue
+            left -= len(content)
+            data = base64.b64encode(content).decode()
+            films.append(
+                '<figure><video controls loop muted playsinline preload="metadata" '
+                f'src="data:video/mp4;base64,{data}"></video><div class="small">'
+                f"{escape(episode.task)}, seed {episode.seed}</div></figure>"
+            )
+        if films:
+            kind = "good" if verdict else "bad"
+            body += f'<h3 class="{kind}">{title}</h3><div class="films">{"".join(films)}</div>'
+    note = "The first successes and failures of each task to end, not a selection by looks."
+    if dropped:
+        note += f" {dropped} more are left out to keep this page small."
+    return _section("Episodes", body, note)
+
+
+def show_times(timings: Mapping[str, float] | None) -> str:
+    """Seconds per stage."""
+    rows = [[name, _format_seconds(seconds)] for name, seconds in (timings or {}).items()]
+    return _section("Time per stage", _make_table(["stage", "time"], rows)) if rows else ""
+
+
+def show_provenance(values: Mapping[str, Any] | None) -> str:
+    """Everything that tells where the numbers come from, nested keys joined by dots."""
+    rows = [[key, str(value)] for key, value in _flatten(values or {})]
+    return _section("Provenance", _make_table(["", ""], rows)) if rows else ""
+
+
+def _section(title: str, body: str, note: str = "") -> str:
+    if not body:
+        return ""
+    small = f'<p class="small">{escape(note)}</p>' if note else ""
+    return f"<section><h2>{escape(title)}</h2>{body}{small}</section>"
+
+
+def _make_row(label: str, rate: Rate, colour: int) -> tuple[str, float, float, float, str, int]:
+    note = f"{100 * rate.rate:.0f} % · {rate.successes} of {rate.n}"
+    return label, rate.rate, rate.low, rate.high, note, colour
+
+
+def _make_table(
+    head: list[str], rows: list[list[Any]], *, numbers: Iterable[int] = (), best: bool = False
+) -> str:
+    """Escaped cells; columns in `numbers` are right-aligned; with `best`, each row's last
+    entry is the column to mark.
+    """
+    numbers = set(numbers)
+
+    def show(tag: str, column: int, text: str, marked: bool = False) -> str:
+        kind = "number" if column in numbers else "value"
+        return f'<{tag} class="{kind}{" best" if marked else ""}">{escape(text)}</{tag}>'
+
+    body = ""
+    for row in rows:
+        mark = row[-1] if best else -1
+        cells = row[:-1] if best else row
+        shown = (show("td", i, text, marked=i == mark) for i, text in enumerate(cells))
+        body += f"<tr>{''.join(shown)}</tr>"
+    top = "".join(show("th", i, text) for i, text in enumerate(head)) if any(head) else ""
+    return f'<div class="scroll"><table>{f"<tr>{top}</tr>" if top else ""}{body}</table></div>'
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Leaves by dotted key; histograms and lists of numbers count as leaves."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and set(value) != {"edges", "counts"}:
+            yield from _flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and not all(type(v) in (int, float) for v in value):
+            yield f"{prefix}{key}", ", ".join(map(str, value))
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _split_unit(key: str) -> tuple[str, str]:
+    """("lateness p99", "ms") from "lateness_ms.p99"; a key without a unit keeps its name."""
+    words = key.replace("_", " ").replace(".", " ").split()
+    for unit in ("ms", "us", "s", "hz"):
+        if unit in words[1:]:
+            words.remove(unit)
+            return " ".join(words), "Hz" if unit == "hz" else unit
+    return " ".join(words), ""
+
+
+def _draw_samples(name: str, samples: list[float], unit: str) -> str:
+    import numpy as np
+
+    if not samples:
+        return ""
+    counts, edges = np.histogram(samples, bins=40)
+    return draw_histogram(name, edges.tolist(), counts.tolist(), unit)
+
+
+def _format_seconds(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
