@@ -1,0 +1,171 @@
+"""The safety gate: the only way to a robot. It lets a command through or holds; it never edits.
+
+What it may not let through it replaces as a whole by a hold, and the verdict says why.
+The hold slows down no faster than the acceleration limit, unless the slowing path itself
+would leave the allowed space; then it stops at once and the verdict says `abrupt`.
+
+Limits come from the robot's configuration and the embodiment's bounds, never from the
+policy. Axes are read by their mode, unit and frame, so the same gate serves tool deltas
+and absolute joint commands. A Python process is not a safety function (ISO 13849-1): the
+arm's own limits and a hardware stop stay in charge.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_drivers.config import GateConfig
+from robot_drivers.limits import Body, Cause
+from vla.embodiment import Embodiment
+from vla.errors import RobotError
+from vla.types import Float32
+
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What became of one command.
+
+    Attributes:
+        cause: NONE when the command may go out as it is.
+        wanted: float32 (A,), the policy's command; all NaN when its shape was wrong.
+        sent: float32 (A,), the command for the arm: `wanted`, or the hold.
+        latched: the gate has stopped for good; see `SafetyGate.release`.
+        abrupt: the hold had to stop faster than the acceleration limit.
+    """
+
+    cause: Cause
+    wanted: Float32
+    sent: Float32
+    latched: bool
+    abrupt: bool
+
+
+class SafetyGate:
+    """Judges every command of one arm; remembers what was sent last."""
+
+    def __init__(self, config: GateConfig, embodiment: Embodiment):
+        """Read the axes of `embodiment`.
+
+        Raises:
+            ContractError: when an axis cannot be guarded: an absolute axis or a workspace
+                without a measured state axis of the same name, a "relative" axis.
+        """
+        self._config = config
+        self._embodiment = embodiment
+        self._body = Body(embodiment, config)
+        self._latch = Cause.NONE
+        self.reset()
+
+    @property
+    def latch_cause(self) -> Cause:
+        """NONE, or why nothing may move until `release`."""
+        return self._latch
+
+    def reset(self) -> None:
+        """Begin an episode: forget the last command. A latch stays."""
+        self._last: Float64 | None = None
+        self._velocity = np.zeros(len(self._embodiment.action))
+        self._refusals = 0
+
+    def latch(self, cause: Cause = Cause.ESTOP) -> None:
+        """Stop for good, from any thread: the emergency stop, or a fault of the driver."""
+        self._latch = cause
+
+    def release(self) -> None:
+        """An operator's explicit decision that motion may begin again."""
+        self._latch = Cause.NONE
+        self.reset()
+
+    def judge(self, action: Float32, *, state: Float32, age: float) -> Verdict:
+        """Decide on one command; call once per tick, and send `Verdict.sent`.
+
+        Args:
+            action: what the policy asked for; anything at all.
+            state: float32 (S,), measured last.
+            age: seconds since the older of state and pictures was captured.
+
+        Raises:
+            RobotError: when there is neither a sensor nor a last command to hold.
+        """
+        measured = np.asarray(state, np.float64)
+        wanted = self._readable(action)
+        cause = self._latch or self._refusal(wanted, action, measured, age)
+        abrupt = False
+        if cause is Cause.NONE:
+            sent = wanted
+            self._refusals = 0
+        else:
+            sent, abrupt = self._hold(measured, at_once=cause is Cause.ESTOP)
+            self._refusals += 1
+            if self._refusals >= self._config.latch_after and not self._latch:
+                self._latch = Cause.LATCHED
+        if not np.isfinite(sent).all():
+            raise RobotError(
+                "The state is not finite and no command was sent yet: nothing to hold. "
+                "Check the arm's sensors and begin again."
+            )
+        command = sent.astype(np.float64)
+        self._velocity = self._body.velocity(command, self._origin(measured))
+        self._last = command
+        return Verdict(
+            cause=cause,
+            wanted=wanted,
+            sent=sent,
+            latched=self._latch is not Cause.NONE,
+            abrupt=abrupt,
+        )
+
+    def check_start(self, state: Float32) -> list[str]:
+        """Why the arm may not start where it stands, one line each; empty when it may."""
+        return self._body.start_problems(np.asarray(state, np.float64))
+
+    def _readable(self, action: Float32) -> Float32:
+        """`action` as float32 (A,), or all NaN when it is nothing of that shape."""
+        axes = len(self._embodiment.action)
+        numeric = isinstance(action, np.ndarray) and action.dtype.kind in "fiu"
+        if not numeric or action.shape != (axes,):
+            return np.full(axes, np.nan, np.float32)
+        with np.errstate(over="ignore"):
+            return action.astype(np.float32)
+
+    def _refusal(self, wanted: Float32, action: Float32, measured: Float64, age: float) -> Cause:
+        """The first check that fails, in the documented order."""
+        body = self._body
+        if np.shape(action) != wanted.shape:
+            return Cause.SHAPE
+        if not np.isfinite(wanted).all():
+            return Cause.NOT_FINITE
+        if measured.shape != (len(self._embodiment.state),) or not np.isfinite(measured).all():
+            return Cause.SENSOR
+        command = wanted.astype(np.float64)
+        velocity = body.velocity(command, self._origin(measured))
+        if not body.in_bounds(wanted):
+            return Cause.BOUNDS
+        if body.exceeds(velocity, "speed"):
+            return Cause.VELOCITY
+        if body.exceeds((velocity - self._velocity) * self._embodiment.hz, "acceleration"):
+            return Cause.ACCELERATION
+        place = body.place(command, measured)
+        if place is not Cause.NONE:
+            return place
+        return Cause.NONE if 0 <= age <= self._config.max_age else Cause.STALE
+
+    def _origin(self, measured: Float64) -> Float64:
+        """The command before this one; before the first, the measured pose at rest."""
+        return self._body.rest(measured) if self._last is None else self._last
+
+    def _hold(self, measured: Float64, *, at_once: bool) -> tuple[Float32, bool]:
+        """The hold command, and whether it stops faster than the acceleration limit."""
+        body, origin = self._body, self._origin(measured)
+        slower = body.braked(self._velocity)
+        rolling = bool(np.any(slower))
+        if rolling and not at_once:
+            command = body.advance(origin, slower).astype(np.float32)
+            allowed = body.in_bounds(command)
+            if allowed and body.place(command.astype(np.float64), measured) is Cause.NONE:
+                return command, False
+        still = body.advance(origin, np.zeros_like(slower))
+        return still.astype(np.float32), rolling
