@@ -1,8 +1,9 @@
 """A 7-joint arm with Franka-class kinematics, drawn with capsules and boxes.
 
 Kinematics: modified Denavit-Hartenberg parameters (Craig's convention) and joint limits of the
-Franka Emika Panda as published in the Franka Control Interface documentation ("Robot and interface
-specifications"). Masses are of the same class; the shapes are our own and only the gripper collides.
+Franka Emika Panda as published in the Franka Control Interface documentation ("Robot and
+interface specifications"). Masses are of the same class; the shapes are our own, and only the
+gripper collides.
 """
 
 import mujoco

@@ -21,8 +21,8 @@ from vla.errors import ConfigError, DataError
 from vla.types import Float32, Observation, Trajectory
 
 _ATTEMPTS = 20
-_MOVE_NOISE = 0.012
-_TURN_NOISE = 0.05
+_MOVE_NOISE = 0.009
+_TURN_NOISE = 0.04
 """Standard deviation of a disturbed tick's extra motion: metres and radians per axis."""
 
 
@@ -84,9 +84,7 @@ def record_episode(
     if not world.outcome().success:
         return None
     return Trajectory(
-        images={
-            name: np.concatenate([o.images[name] for o in seen]) for name in seen[0].images
-        },
+        images={name: np.concatenate([o.images[name] for o in seen]) for name in seen[0].images},
         state=np.concatenate([o.state for o in seen]),
         action=np.stack(actions),
         instruction=seen[0].instruction,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from envs.body import MAX_TURN
-from envs.layout import HALF_HEIGHT, HALF_WIDTH, STRIP_EDGE
+from envs.layout import HALF_WIDTH, STRIP_EDGE
 from envs.task import SIDES, Assignment, SceneState, height, reach_point
 from vla.errors import UnknownChoice
 from vla.types import Float32, Observation
@@ -24,8 +24,6 @@ _SPEED = 0.02
 """Metres per tick and axis: below the embodiment's bound, so that a policy can catch up."""
 _HOVER = 0.085
 _CARRY = 0.10
-_FINGERTIP_DEPTH = 0.012
-"""How far below the centre of a shut gripper's path the fingertips reach, plus clearance (m)."""
 
 
 def reach(state: SceneState, assignment: Assignment) -> Float32:
@@ -36,7 +34,7 @@ def reach(state: SceneState, assignment: Assignment) -> Float32:
 def lift(state: SceneState, assignment: Assignment) -> Float32:
     """Over the object, down, close, and straight up."""
     if _grasped(state, assignment):
-        return _toward(state, state.tool + [0.0, 0.0, _SPEED / _GAIN], grip=_SHUT)
+        return _rise(state, grip=_SHUT)
     return _grasp(state, assignment)
 
 
@@ -47,7 +45,7 @@ def place(state: SceneState, assignment: Assignment) -> Float32:
     if over_pad and height(state, assignment) < 0.008:
         if state.opening < 0.85:
             return _toward(state, state.tool, grip=_OPEN)
-        return _toward(state, state.tool + [0.0, 0.0, _SPEED / _GAIN], grip=_OPEN)
+        return _rise(state, grip=_OPEN)
     if not _grasped(state, assignment):
         return _grasp(state, assignment)
     # Aim the object, not the tool: it may sit a little off the fingers' centre.
@@ -107,7 +105,7 @@ def _grasp(state: SceneState, assignment: Assignment) -> Float32:
     if assignment.thing.shape == "cube":
         quarter = np.pi / 2
         turn = (state.yaws[assignment.target] + quarter / 2) % quarter - quarter / 2
-    goal = thing + [0.0, 0.0, -0.002]
+    goal = thing - np.array([0.0, 0.0, 0.002])
     gap = goal - state.tool
     near = np.linalg.norm(gap[:2]) < 0.010 and abs(gap[2]) < 0.010
     near = near and abs(turn - state.rotation[2]) < 0.12
@@ -120,9 +118,8 @@ def _grasp(state: SceneState, assignment: Assignment) -> Float32:
 
 def _grasped(state: SceneState, assignment: Assignment) -> bool:
     """Whether the fingers have closed on the object."""
-    gap = state.things[assignment.target] - state.tool
-    closed = state.opening * 0.04 < HALF_WIDTH[assignment.thing.shape] + 0.0015
-    return bool(closed and np.linalg.norm(gap[:2]) < 0.02 and abs(gap[2]) < 0.02)
+    gap = np.abs(state.things[assignment.target] - state.tool)
+    return bool(state.held[assignment.target] and state.opening < 0.95 and gap.max() < 0.02)
 
 
 def _descend(
@@ -144,6 +141,11 @@ def _descend(
     freedom = np.clip(1.0 - (floor - state.tool[2] - 0.015) / 0.03, 0.0, 1.0)
     sideways = state.tool[:2] + freedom * (goal[:2] - state.tool[:2])
     return _toward(state, np.array([*sideways, floor]), turn=turn, grip=grip)
+
+
+def _rise(state: SceneState, *, grip: float) -> Float32:
+    """Straight up at full speed."""
+    return _toward(state, state.tool + np.array([0.0, 0.0, _SPEED / _GAIN]), grip=grip)
 
 
 def _toward(state: SceneState, point: np.ndarray, *, grip: float, turn: float = 0.0) -> Float32:

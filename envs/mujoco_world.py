@@ -179,13 +179,15 @@ class MujocoWorld:
         pose = self.tool_pose()
         quats = self.data.qpos[self._index.objects[:, 3:]]
         w, x, y, z = quats.T
+        touches = self._touches()
         return SceneState(
             tool=pose.translation(),
             rotation=(pose.rotation() @ DOWN.inverse()).log(),
             opening=self._opening(),
             things=self.data.qpos[self._index.objects[:, :3]],
             yaws=np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)),
-            touched=self._touched(),
+            touched=touches.any(axis=1),
+            held=touches[:, 1] & touches[:, 2],
         )
 
     def labels(self) -> dict[str, Float32]:
@@ -230,15 +232,14 @@ class MujocoWorld:
     def _opening(self) -> float:
         return float(np.clip(self.data.qpos[self._index.fingers].sum() / (2 * FINGER_TRAVEL), 0, 1))
 
-    def _touched(self) -> np.ndarray:
-        """Which objects (3,) a finger or the hand touches now."""
-        touched = np.zeros(SLOTS, dtype=bool)
-        bodies = self.model.geom_bodyid[self.data.contact.geom]
-        for first, second in bodies:
-            for thing, toucher in ((first, second), (second, first)):
-                if toucher in self._index.gripper and thing in self._index.bodies:
-                    touched[self._index.bodies.index(thing)] = True
-        return touched
+    def _touches(self) -> np.ndarray:
+        """Bool (3 objects, 3): does the hand, the left finger, the right finger touch it now."""
+        touches = np.zeros((SLOTS, 3), dtype=bool)
+        for pair in self.model.geom_bodyid[self.data.contact.geom]:
+            thing, toucher = sorted(pair)
+            if thing in self._index.bodies and toucher in self._index.gripper:
+                touches[self._index.bodies.index(thing), self._index.gripper.index(toucher)] = True
+        return touches
 
     def _count_tick(self) -> None:
         done = self.task.success(self.scene_state(), self._require_episode())
@@ -272,5 +273,6 @@ class _Index:
         starts = [address[model.joint(f"object{slot}").id] for slot in range(SLOTS)]
         self.objects = np.array(starts)[:, None] + np.arange(7)
         self.bodies = [model.body(f"object{slot}").id for slot in range(SLOTS)]
-        self.gripper = {model.body(name).id for name in ("hand", *fingers)}
+        # Objects come before the gripper in the model (see scene.py), which _touches relies on.
+        self.gripper = [model.body(name).id for name in ("hand", *fingers)]
         self.pinch = model.site("pinch").id

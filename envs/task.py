@@ -1,4 +1,4 @@
-"""What a task is: an assignment to sample, and a predicate on the scene that says when it is done."""
+"""What a task is: an assignment to sample, and a predicate that says when it is done."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -58,6 +58,7 @@ class SceneState:
         things: object centres (3, 3) in metres.
         yaws: object rotations about z (3,) in radians.
         touched: per object, does a finger or the hand touch it, bool (3,).
+        held: per object, do both fingers touch it, bool (3,).
     """
 
     tool: np.ndarray
@@ -66,6 +67,7 @@ class SceneState:
     things: np.ndarray
     yaws: np.ndarray
     touched: np.ndarray
+    held: np.ndarray
 
 
 @runtime_checkable

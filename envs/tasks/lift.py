@@ -22,8 +22,7 @@ class Lift:
 
     def success(self, state: SceneState, assignment: Assignment) -> bool:
         """See Task."""
-        held = bool(state.touched[assignment.target])
-        return held and height(state, assignment) > _HEIGHT
+        return bool(state.held[assignment.target]) and height(state, assignment) > _HEIGHT
 
     def progress(self, state: SceneState, assignment: Assignment) -> dict[str, float]:
         """Metres risen, and metres from the fingertip point to the object's centre."""

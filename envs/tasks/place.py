@@ -33,11 +33,9 @@ class Place:
         return released and resting and self._offset(state, assignment) < PAD_HALF
 
     def progress(self, state: SceneState, assignment: Assignment) -> dict[str, float]:
-        """Metres the object is off the pad's centre (the larger of x and y), and above the table."""
-        return {
-            "offset": self._offset(state, assignment),
-            "height": height(state, assignment),
-        }
+        """Metres off the pad's centre (the larger of x and y), and above the table."""
+        offset = self._offset(state, assignment)
+        return {"offset": offset, "height": height(state, assignment)}
 
     def swapped_instruction(self, assignment: Assignment) -> str:
         """See Task."""
