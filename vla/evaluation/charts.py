@@ -35,9 +35,10 @@ def draw_intervals(
             f'<i class="dot" style="left:{100 * rate:.2f}%"></i></div>'
             f'<span class="note">{escape(note)}</span></div>'
         )
-    ticks = "".join(f'<span style="left:{p}%">{p}</span>' for p in (0, 25, 50, 75, 100))
+    ticks = "".join(f'<span style="left:{p}%">{p}</span>' for p in (0, 25, 50, 75))
+    ticks += '<span style="left:100%">100&nbsp;%</span>'
     scale = (
-        f'<div class="row scale"><span></span><div class="ticks">{ticks}</div><span>%</span></div>'
+        f'<div class="row scale"><span></span><div class="ticks">{ticks}</div><span></span></div>'
     )
     return f'<div class="intervals">{"".join(parts)}{scale}</div>'
 
@@ -118,10 +119,10 @@ def format_number(value: float) -> str:
 
 def _frame(body: str, y_labels: Mapping[float, float], x_labels: Sequence[float], unit: str) -> str:
     """Axes around `body`, drawn in a 1000 x 300 box; y labels by height in 0..1."""
-    marks = [(at, format_number(value)) for at, value in y_labels.items()]
+    marks = [(at, f"{value:.4g}") for at, value in y_labels.items()]
     grid = "".join(f'<path class="grid" d="M0 {300 - 300 * at:.1f}H1000"/>' for at, _ in marks)
     rows = "".join(f'<span style="bottom:{100 * at:.2f}%">{text}</span>' for at, text in marks)
-    columns = "".join(f"<span>{format_number(value)}</span>" for value in x_labels)
+    columns = "".join(f"<span>{value:,.5g}</span>" for value in x_labels)
     return (
         f'<div class="plot"><div class="y">{rows}</div>'
         f'<svg viewBox="0 0 1000 300" preserveAspectRatio="none" role="img">{grid}{body}</svg>'

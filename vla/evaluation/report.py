@@ -84,7 +84,7 @@ def _show_tiles(evaluation: Evaluation) -> str:
     pooled = evaluation.pooled
     steps = sum(episode.steps for episode in evaluation.episodes)
     tiles = {
-        f"success, {len(evaluation.tasks)} task(s)": f"{100 * pooled.rate:.0f} %",
+        f"success, {_count_tasks(evaluation)}": f"{100 * pooled.rate:.0f} %",
         "95 % interval": f"{100 * pooled.low:.0f}–{100 * pooled.high:.0f} %",
         "episodes": f"{pooled.n:,}",
         "control steps": f"{steps:,}",
@@ -93,6 +93,11 @@ def _show_tiles(evaluation: Evaluation) -> str:
         f"<div><b>{escape(v)}</b><span>{escape(k)}</span></div>" for k, v in tiles.items()
     )
     return f'<div class="tiles">{cells}</div>'
+
+
+def _count_tasks(evaluation: Evaluation) -> str:
+    count = len(evaluation.tasks)
+    return f"{count} task{'s' if count > 1 else ''}"
 
 
 def _collect_provenance(evaluation: Evaluation | None) -> dict[str, Any]:
@@ -111,7 +116,7 @@ def _show_small_print(evaluation: Evaluation | None) -> str:
     failures = evaluation.pooled.n - evaluation.pooled.successes
     limit = evaluation.setup.get("max_steps") or "none"
     sentences = [
-        f"{evaluation.pooled.n} episodes: {len(evaluation.tasks)} task(s) on the same "
+        f"{evaluation.pooled.n} episodes: {_count_tasks(evaluation)} on the same "
         f"{len(seeds)} seeds, {seeds[0]} to {seeds[-1]}.",
         "Each episode was run once; none was repeated, dropped or chosen afterwards.",
         f"Step limit: {limit}; {late} of {failures} failures reached it.",

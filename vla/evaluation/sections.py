@@ -26,7 +26,7 @@ def show_success(evaluation: Evaluation, chance: float | None) -> str:
     """Rate and interval of every task, and of all together."""
     rows = [_make_row(name, rate, 0) for name, rate in evaluation.tasks.items()]
     if len(rows) > 1:
-        rows.append(_make_row("all tasks", evaluation.pooled, 3))
+        rows.append(_make_row("all tasks", evaluation.pooled, 0))
     legend = draw_legend([], "chance") if chance is not None else ""
     return _section("Success by task", legend + draw_intervals(rows, chance))
 
@@ -140,7 +140,7 @@ def show_live(summary: Mapping[str, Any] | None) -> str:
         elif isinstance(value, list):
             charts.append(_draw_samples(name, value, unit))
         else:
-            text = format_number(value) if type(value) in (int, float) else str(value)
+            text = f"{value:.5g}" if isinstance(value, float) else str(value)
             rows.append([name, f"{text} {unit}".strip()])
     figures = f'<div class="figures">{"".join(charts)}</div>' if charts else ""
     return _section("Live control loop", figures + _make_table(["", ""], rows))

@@ -167,9 +167,20 @@ def test_a_killed_evaluation_goes_on_where_it_stopped(tmp_path):
     script = f"""
         import sys
         sys.path.insert(0, {ROOT!r})
-        from tests.vla.evaluation.test_evaluate import PointConfig, run
+        from tests.vla.evaluation.fakes import PointConfig, SeekPolicy
+        from vla.evaluation.evaluate import evaluate
+        from vla.runtime.config import ControlConfig
+
         if __name__ == "__main__":
-            run({str(tmp_path)!r}, world=PointConfig(delay_s=0.01))
+            evaluate(
+                SeekPolicy(),
+                PointConfig(delay_s=0.01),
+                control=ControlConfig(execute=2),
+                directory={str(tmp_path)!r},
+                tasks=["touch", "press"],
+                seeds={SEEDS},
+                max_steps=30,
+            )
     """
     file = tmp_path / "script.py"
     file.write_text(textwrap.dedent(script))
