@@ -136,7 +136,10 @@ class AutoBackbone(Backbone):
             return token * frames + text
         content = [{"type": "image"}] * frames + [{"type": "text", "text": text}]
         return self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+            [{"role": "user", "content": content}],
+            add_generation_prompt=True,
+            tokenize=False,
+            processor_kwargs={"padding": True},  # unused here; SmolVLM warns on every call if empty
         )
 
 

@@ -1,6 +1,7 @@
 """AutoBackbone on tiny random checkpoints, written here in the public format."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -79,27 +80,28 @@ def save_llava(path):
     processor.save_pretrained(path)
 
 
-def save_idefics3(path):
-    """SigLIP-like + Llama with pixel shuffle and a chat template (SmolVLM's architecture)."""
+def save_pixel_shuffler(path, family):
+    """SigLIP-like + Llama, pixel shuffle and a chat template: `family` Idefics3 or SmolVLM."""
     import transformers as tf
 
     tokenizer = make_tokenizer(
         "<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>"
     )
-    config = tf.Idefics3Config(
+    config = getattr(tf, f"{family}Config")(
         vision_config=VISION,
         text_config=tf.LlamaConfig(**TEXT),
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
         scale_factor=2,
         pad_token_id=0,
     )
-    images = tf.Idefics3ImageProcessor(
-        size={"longest_edge": 32}, max_image_size={"longest_edge": 32}, do_image_splitting=False
+    size = {"size": {"longest_edge": 32}, "max_image_size": {"longest_edge": 32}}
+    parts = [getattr(tf, f"{family}ImageProcessor")(do_image_splitting=False, **size), tokenizer]
+    if family == "SmolVLM":
+        parts.append(tf.SmolVLMVideoProcessor(**size))
+    processor = getattr(tf, f"{family}Processor")(
+        *parts, image_seq_len=4, chat_template=CHAT.replace("IMAGE", "<image>")
     )
-    processor = tf.Idefics3Processor(
-        images, tokenizer, image_seq_len=4, chat_template=CHAT.replace("IMAGE", "<image>")
-    )
-    tf.Idefics3ForConditionalGeneration(config).save_pretrained(path)
+    getattr(tf, f"{family}ForConditionalGeneration")(config).save_pretrained(path)
     processor.save_pretrained(path)
 
 
@@ -158,7 +160,8 @@ def save_qwen2_vl(path):
 
 SAVERS = {
     "llava": save_llava,
-    "idefics3": save_idefics3,
+    "idefics3": partial(save_pixel_shuffler, family="Idefics3"),
+    "smolvlm": partial(save_pixel_shuffler, family="SmolVLM"),
     "paligemma": save_paligemma,
     "qwen2_vl": save_qwen2_vl,
 }
