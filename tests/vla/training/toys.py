@@ -1,9 +1,6 @@
-"""A policy and a loader that are small but use every source of randomness a real one uses.
+"""A policy and a loader that are small but use every source of randomness a real one uses."""
 
-Run as a script it trains: `python toys.py DIRECTORY [--resume] [--steps N] [--pause S]`.
-"""
-
-import argparse
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,17 +101,10 @@ def toy_train(directory, *, config=None, policy=None, loader=None, **options):
     )  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("directory", type=Path)
-    parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--pause", type=float, default=0.0)
-    given = parser.parse_args()
-    config = toy_config(steps=given.steps, threads=1, accumulate=2)
-    loader = ToyLoader(pause=given.pause)
-    toy_train(given.directory, config=config, loader=loader, resume=given.resume)
-
-
-if __name__ == "__main__":
-    main()
+def run_resumed(directory: Path, steps: int, pause: float) -> None:
+    """What a child process does: go on with the run, standard error into a file."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "stderr.txt").open("a") as file:
+        os.dup2(file.fileno(), 2)
+    config = toy_config(steps=steps, threads=1, accumulate=2)
+    toy_train(directory, config=config, loader=ToyLoader(pause=pause), resume=True)
