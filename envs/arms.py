@@ -50,12 +50,12 @@ _SHAPES = (
         (0.057, (0.0825, -0.05, 0), (0.0825, 0.05, 0), _GREY),
     ),
     ((0.050, (-0.01, 0.02, 0), (-0.0825, 0.10, 0), _WHITE),),
-    ((0.052, (0, 0, -0.27), (0, 0, -0.05), _WHITE), (0.052, (0, -0.04, 0), (0, 0.04, 0), _GREY)),
+    ((0.046, (0, 0, -0.27), (0, 0, -0.05), _WHITE), (0.042, (0, -0.03, 0), (0, 0.03, 0), _GREY)),
     (
-        (0.045, (0.01, 0, 0), (0.088, 0, 0), _WHITE),
-        (0.048, (0.088, 0, -0.03), (0.088, 0, 0), _GREY),
+        (0.034, (0.01, 0, 0), (0.088, 0, 0), _WHITE),
+        (0.036, (0.088, 0, -0.02), (0.088, 0, 0), _GREY),
     ),
-    ((0.040, (0, 0, 0.045), (0, 0, 0.085), _WHITE),),
+    ((0.030, (0, 0, 0.045), (0, 0, 0.085), _WHITE),),
 )
 
 
@@ -101,8 +101,8 @@ def _add_hand(spec: mujoco.MjSpec, flange: mujoco.MjsBody) -> None:
         quat=(np.cos(turn / 2), 0, 0, np.sin(turn / 2)),
         gravcomp=1.0,
     )
-    _box(hand, (0.024, 0.066, 0.022), (0, 0, 0.036), _GREY, mass=0.6, collides=True)
-    _capsule(hand, 0.03, (0, 0, -0.01), (0, 0, 0.02), _WHITE, 0.1)
+    _box(hand, (0.020, 0.058, 0.020), (0, 0, 0.036), _GREY, mass=0.6, collides=True)
+    _capsule(hand, 0.024, (0, 0, -0.01), (0, 0, 0.02), _WHITE, 0.1)
     hand.add_site(name="pinch", pos=(0, 0, FINGERTIP), size=(0.004, 0, 0), rgba=(0, 0, 0, 0))
     for name, side in (("finger_left", 1.0), ("finger_right", -1.0)):
         finger = hand.add_body(name=name, pos=(0, 0, 0.0584), gravcomp=1.0)
@@ -123,9 +123,9 @@ def _add_hand(spec: mujoco.MjSpec, flange: mujoco.MjsBody) -> None:
         actuator.set_to_position(kp=1200.0, kv=40.0)
     hand.add_camera(
         name="wrist",
-        pos=(0.085, 0, 0.0),
-        quat=look((0.085, 0, 0.0), (0.0, 0, 0.15), up=(1, 0, 0)),
-        fovy=70.0,
+        pos=(0.072, 0, 0.02),
+        quat=look((0.072, 0, 0.02), (0.012, 0, 0.14), up=(1, 0, 0)),
+        fovy=66.0,
     )
 
 

@@ -22,7 +22,7 @@ STRIP_EDGE = 0.17
 """|y| in metres beyond which the left (y > 0) and right (y < 0) side strips begin."""
 
 _X_RANGE = (0.36, 0.64)
-_Y_RANGE = (-0.13, 0.13)
+_Y_RANGE = (-0.12, 0.12)
 _LANE = 0.085
 """Least difference of two objects' x: the open gripper fits between, and a push along y is free."""
 _YAW = np.deg2rad(30.0)
@@ -109,7 +109,7 @@ def _sample_kinds(rng: np.random.Generator) -> list[tuple[str, str]]:
 def _sample_pads(rng: np.random.Generator, spots: np.ndarray) -> np.ndarray | None:
     """Centres (2, 2) of pads clear of the objects at `spots` (3, 2) and of each other, or None."""
     for _ in range(20):
-        pads = np.column_stack([rng.uniform(0.38, 0.62, 2), rng.uniform(-0.12, 0.12, 2)])
+        pads = np.column_stack([rng.uniform(0.38, 0.62, 2), rng.uniform(-0.10, 0.10, 2)])
         apart = np.abs(pads[0] - pads[1]).max() > 2 * PAD_HALF + 0.01
         gaps = np.linalg.norm(pads[:, None] - spots[None], axis=2)
         if apart and gaps.min() > PAD_HALF + 0.04:

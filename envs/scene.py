@@ -94,14 +94,14 @@ def _add_surroundings(spec: mujoco.MjSpec) -> None:
     )
     spec.add_material(name="plastic", specular=0.35, shininess=0.5)
     spec.add_material(name="matt", specular=0.05, shininess=0.1)
-    spec.visual.headlight.ambient = (0.38, 0.38, 0.38)
+    spec.visual.headlight.ambient = (0.45, 0.45, 0.45)
     spec.visual.headlight.diffuse = (0.25, 0.25, 0.25)
     spec.visual.headlight.specular = (0.1, 0.1, 0.1)
     world = spec.worldbody
     world.add_light(
         pos=(0.9, 0.5, 1.6),
         dir=(-0.28, -0.35, -1.0),
-        diffuse=(0.55, 0.55, 0.53),
+        diffuse=(0.47, 0.47, 0.46),
         specular=(0.25, 0.25, 0.25),
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
         castshadow=True,
@@ -111,12 +111,12 @@ def _add_surroundings(spec: mujoco.MjSpec) -> None:
         type=mujoco.mjtGeom.mjGEOM_BOX,
         size=(0.475, 0.42, 0.02),
         pos=(0.325, 0, -0.02),
-        rgba=(0.74, 0.71, 0.66, 1.0),
+        rgba=(0.72, 0.70, 0.67, 1.0),
         material="matt",
         contype=0,
         conaffinity=6,
     )
-    table.friction = (0.6, 0.01, 0.002)
+    table.friction = (0.5, 0.01, 0.002)
     world.add_geom(
         name="floor",
         type=mujoco.mjtGeom.mjGEOM_PLANE,
@@ -127,25 +127,25 @@ def _add_surroundings(spec: mujoco.MjSpec) -> None:
         contype=0,
         conaffinity=0,
     )
-    eye, centre = (0.98, 0.0, 0.70), (0.475, 0.0, 0.02)
-    world.add_camera(name="front", pos=eye, quat=look(eye, centre, up=(0, 0, 1)), fovy=38.0)
+    eye, centre = (1.12, 0.0, 0.62), (0.515, 0.0, 0.03)
+    world.add_camera(name="front", pos=eye, quat=look(eye, centre, up=(0, 0, 1)), fovy=33.0)
 
 
 def _add_destinations(spec: mujoco.MjSpec) -> None:
     """Side strips and pads: paint on the table that nothing collides with."""
     for name, side in (("strip_left", 1.0), ("strip_right", -1.0)):
-        near, far = STRIP_EDGE - 0.0225, STRIP_EDGE + 0.08
-        _paint(spec, name, (0.17, (far - near) / 2), (0.5, side * (near + far) / 2, 0.0005))
+        near, far = STRIP_EDGE - 0.0225, STRIP_EDGE + 0.055
+        _paint(spec, name, (0.16, (far - near) / 2), (0.5, side * (near + far) / 2, 0.0))
         spec.geom(name).rgba = (0.52, 0.50, 0.47, 1.0)
     for index in range(PADS):
-        _paint(spec, f"pad{index}", (PAD_HALF, PAD_HALF), (0.5, 0.0, 0.001))
+        _paint(spec, f"pad{index}", (PAD_HALF, PAD_HALF), (0.5, 0.0, 0.0004))
 
 
 def _paint(spec: mujoco.MjSpec, name: str, half: tuple, pos: tuple) -> None:
     spec.worldbody.add_geom(
         name=name,
         type=mujoco.mjtGeom.mjGEOM_BOX,
-        size=(*half, 0.001),
+        size=(*half, 0.0005),
         pos=pos,
         material="matt",
         contype=0,
@@ -175,6 +175,6 @@ def _add_object(spec: mujoco.MjSpec, slot: int) -> None:
             name=f"object{slot}_{shape}", type=kind, size=size, material="plastic", mass=0.0
         )
         # Rolling friction (third number, metres) lets a ball that is let go or pushed come to rest.
-        geom.friction = (0.9, 0.01, 0.004)
+        geom.friction = (0.5, 0.01, 0.004)
         geom.condim = 6 if shape == "ball" else 4
         geom.contype, geom.conaffinity = 2, 6
