@@ -5,15 +5,14 @@ reader sees the store before or after an append and never in between.
 """
 
 import json
-import os
 import shutil
-import uuid
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vla.embodiment import Embodiment
 from vla.errors import ContractError, DataError
+from vla.files import write_bytes
 
 FORMAT = "vla-trajectory-store"
 SCHEMA = 1
@@ -84,7 +83,8 @@ class Manifest:
             "labels": self.labels,
             "segments": [asdict(segment) for segment in self.segments],
         }
-        write_durably(root / FILE, json.dumps(value, indent=1).encode())
+        # Infinite bounds are legal, so this is Python's JSON, with Infinity.
+        write_bytes(root / FILE, json.dumps(value, indent=1).encode())
 
     @classmethod
     def read(cls, root: Path) -> "Manifest":
@@ -137,30 +137,13 @@ class Manifest:
 _RECOPY = "Copy the store anew from its source, or convert the data again; segments are untouched."
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a file so that after a crash either the old or the new content is there."""
-    temporary = path.with_name(f".tmp-{uuid.uuid4().hex[:8]}-{path.name}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_path(path.parent)
+def remove_leftovers(root: Path, segments: Path) -> None:
+    """Delete what writers that died left half done; call only while holding the store's lock.
 
-
-def sync_path(path: Path) -> None:
-    """Flush one file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Delete what writers that died left behind; call only while holding the store's lock."""
-    for path in folder.glob(".tmp-*"):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    A complete segment that the manifest does not list is ignored but kept: deleting it could
+    destroy data when somebody has put an older manifest back.
+    """
+    for path in root.glob(f".{FILE}.*"):
+        path.unlink()
+    for path in segments.glob(".tmp-*"):
+        shutil.rmtree(path)

@@ -10,6 +10,7 @@ segment as it is.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla.data.codec import build_codec, restore_codec
-from vla.data.manifest import EpisodeRecord, Manifest
+from vla.data.manifest import FILE, EpisodeRecord, Manifest
 from vla.data.splits import split_episodes
 from vla.data.store_reader import StoreReader
 from vla.data.store_segment import SEGMENTS
@@ -61,7 +62,7 @@ class TrajectoryStore:
             codec: "jpeg", or "zstd" for lossless images.
 
         Raises:
-            DataError: when something is there already.
+            DataError: when something is there already, or `provenance` is not JSON.
             UnknownChoice: for another codec.
         """
         root = Path(path)
@@ -69,6 +70,10 @@ class TrajectoryStore:
             raise DataError(
                 f"{root} exists and is not empty. Give another path, or open the store to append."
             )
+        try:
+            json.dumps(provenance, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"provenance must hold JSON values only: {error}.") from error
         made = build_codec(codec, embodiment.cameras)
         root.mkdir(parents=True, exist_ok=True)
         manifest = Manifest(embodiment=embodiment, provenance=provenance, codec=made.to_json())
@@ -263,4 +268,4 @@ class TrajectoryStore:
 
 def _is_leftover(path: Path) -> bool:
     """Whether a `create` that was killed left this file behind."""
-    return path.name.startswith(".tmp-")
+    return path.name.startswith(f".{FILE}.")

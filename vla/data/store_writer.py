@@ -77,8 +77,7 @@ def commit_episodes(root: Path, episodes: list[EncodedEpisode], codec: ImageCode
     removes what writers that died left behind.
     """
     with _locked(root):
-        remove_leftovers(root)
-        remove_leftovers(root / SEGMENTS)
+        remove_leftovers(root, root / SEGMENTS)
         manifest = Manifest.read(root)
         labels = _label_widths(episodes[0])
         if manifest.labels not in (None, labels):

@@ -1,0 +1,103 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from vla.data.stats import FIELDS, Statistics, compute_statistics, summarize
+from vla.data.store import TrajectoryStore
+from vla.errors import StatisticsError
+
+
+def test_equal_numpy_on_the_concatenated_episodes(store, make_trajectory):
+    chosen = [0, 2, 4]
+    lengths = {0: 5, 2: 9, 4: 7}
+    statistics = compute_statistics(store, chosen)
+    for what in ("state", "action"):
+        parts = [getattr(make_trajectory(lengths[n], n), what) for n in chosen]
+        table, got = np.concatenate(parts).astype(np.float64), getattr(statistics, what)
+        assert got.count == 21
+        np.testing.assert_allclose(got.mean, table.mean(axis=0), rtol=1e-14)
+        np.testing.assert_allclose(got.std, table.std(axis=0), rtol=1e-13)
+        np.testing.assert_array_equal(got.min, table.min(axis=0))
+        np.testing.assert_array_equal(got.max, table.max(axis=0))
+        np.testing.assert_array_equal(got.q01, np.quantile(table, 0.01, axis=0))
+        np.testing.assert_array_equal(got.q99, np.quantile(table, 0.99, axis=0))
+    assert statistics.action.names == ("dx", "gripper")
+
+
+@given(
+    values=hnp.arrays(
+        np.float32, (37, 2), elements=st.floats(-1e6, 1e6, width=32, allow_subnormal=False)
+    ),
+    order=st.permutations(range(37)),
+)
+def test_order_does_not_matter_to_the_last_bit(values, order):
+    one, other = summarize(values, ("a", "b")), summarize(values[order], ("a", "b"))
+    for key in FIELDS:
+        assert getattr(one, key).tobytes() == getattr(other, key).tobytes()
+
+
+def test_episode_order_does_not_matter(store):
+    one, other = compute_statistics(store, [0, 2, 4]), compute_statistics(store, [4, 0, 2])
+    assert one.to_json() == other.to_json()
+
+
+def test_two_per_cent_lie_outside_the_quantiles():
+    values = np.random.default_rng(0).normal(size=(20000, 1)).astype(np.float32)
+    got = summarize(values, ("a",))
+    outside = (values < got.q01) | (values > got.q99)
+    assert abs(outside.mean() - 0.02) < 2e-4
+
+
+def test_source_names_the_episodes_used(store):
+    assert compute_statistics(store, [0, 1]).source == compute_statistics(store, [1, 0]).source
+    assert compute_statistics(store, [0, 1]).source != compute_statistics(store, [0]).source
+
+
+def test_source_survives_appending_elsewhere(store, make_trajectory):
+    before = compute_statistics(store, [0, 1]).source
+    store.append(make_trajectory(3, 9))
+    assert compute_statistics(store, [0, 1]).source == before
+
+
+def test_json_keeps_every_bit(store):
+    statistics = compute_statistics(store, store.split("all"))
+    again = Statistics.from_json(json.loads(json.dumps(statistics.to_json())))
+    for what in ("state", "action"):
+        for key in FIELDS:
+            one, other = getattr(statistics, what), getattr(again, what)
+            assert getattr(one, key).tobytes() == getattr(other, key).tobytes()
+    assert again.source == statistics.source
+
+
+@pytest.mark.parametrize("damage", [{}, {"state": {}}, {"state": {"names": ["a"], "count": 1}}])
+def test_damaged_json(store, damage):
+    value = compute_statistics(store, [0]).to_json()
+    with pytest.raises(StatisticsError):
+        Statistics.from_json({**value, **damage} if damage else {})
+
+
+def test_degenerate_axes_are_named(tmp_path, embodiment, make_trajectory):
+    store = TrajectoryStore.create(tmp_path / "s", embodiment=embodiment, provenance={})
+    still = make_trajectory(300, 0)
+    still.state[:, 2] = 0.5  # std == 0
+    still.action[:, 1] = 0  # q01 == q99, yet std > 0
+    still.action[7, 1] = 1
+    store.append(still)
+    statistics = compute_statistics(store, [0])
+    with pytest.raises(StatisticsError, match=r"state axis 'q2', action axis 'gripper'") as caught:
+        statistics.require_usable()
+    assert "'q0'" not in str(caught.value)
+    assert "'dx'" not in str(caught.value)
+
+
+def test_usable_statistics_pass(store):
+    compute_statistics(store, store.split("all")).require_usable()
+
+
+def test_no_episodes(store):
+    with pytest.raises(StatisticsError, match="no episodes"):
+        compute_statistics(store, [])
