@@ -200,6 +200,12 @@ class Body:
         return lines
 
 
+def still_command(embodiment: Embodiment, last: Float32) -> Float32:
+    """The command after `last` that asks for no further motion."""
+    delta = [axis.mode == "delta" for axis in embodiment.action]
+    return np.where(delta, 0.0, last).astype(np.float32)
+
+
 def _outside(value: Float64, low: Float64, high: Float64) -> Float64:
     """How far `value` lies outside the interval, per axis; 0 inside."""
     return np.maximum(np.maximum(low - value, value - high), 0.0)
