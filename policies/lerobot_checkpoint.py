@@ -69,6 +69,8 @@ def read_settings(path: str, device: str) -> PreTrainedConfig:
             f"{path!r}: a {settings.type!r} policy plans from its internal queues only, so it "
             "cannot be called as a pure function."
         )
+    if not settings.input_features or not settings.output_features:
+        raise CheckpointError(f"{path!r}: config.json names no input or no output features.")
     settings.device = device
     if hasattr(settings, "pretrained_backbone_weights"):
         settings.pretrained_backbone_weights = None  # the checkpoint holds them; no download

@@ -137,6 +137,8 @@ def _map_cameras(
     names = {
         config.cameras.get(name, f"observation.images.{name}"): name for name in embodiment.cameras
     }
+    if len(names) < len(embodiment.cameras):
+        raise EmbodimentMismatch(f"Two cameras have one key: {config.cameras}; give each its own.")
     lacking = sorted(set(keys) - set(names))
     foreign = sorted(set(config.cameras.values()) - set(keys))
     if lacking or foreign:

@@ -1,6 +1,7 @@
 """LerobotPolicy on tiny ACT and Diffusion Policy checkpoints, written here by LeRobot itself."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -226,6 +227,9 @@ def test_sizes_and_names_that_do_not_fit_are_refused(folders):
         build(act, cameras={})
     with pytest.raises(EmbodimentMismatch, match="wrist"):
         build(act, cameras={**CAMERAS, "wrist": IMAGE})
+    two = replace(make_embodiment(), cameras={name: Camera(height=64, width=64) for name in "ab"})
+    with pytest.raises(EmbodimentMismatch, match="one key"):
+        build(act, two, cameras={"a": IMAGE, "b": IMAGE})
     with pytest.raises(EmbodimentMismatch, match="nothing for it"):
         build(act, state="")
 
@@ -324,6 +328,20 @@ def test_damaged_and_foreign_folders_are_refused(copy, tmp_path):
     steps["steps"].append({"class": "os.path", "config": {}})
     file.write_text(json.dumps(steps))
     with pytest.raises(CheckpointError, match=r"os\.path"):
+        build(copy)
+
+
+def test_kinds_of_policy_that_cannot_be_called_purely_are_refused(copy):
+    config = copy / "config.json"
+    values = json.loads(config.read_text())
+    config.write_text(json.dumps({**values, "use_peft": True}))
+    with pytest.raises(CheckpointError, match="merge it"):
+        build(copy)
+    config.write_text(json.dumps({**values, "input_features": {}}))
+    with pytest.raises(CheckpointError, match="no input"):
+        build(copy)
+    config.write_text(json.dumps({"type": "vqbet", "device": "cpu"}))
+    with pytest.raises(CheckpointError, match="internal queues"):
         build(copy)
 
 
