@@ -1,6 +1,7 @@
 """Which world to build, as plain data; nothing heavy is imported before `build`."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from vla.contract import World
 from vla.embodiment import Embodiment
@@ -68,3 +69,65 @@ class TabletopConfig:
         wrappers = {"given": None, "blank": BlankInstruction, "swapped": SwappedInstruction}
         wrapper = wrappers[self.instruction]
         return world if wrapper is None else wrapper(world)
+
+
+@dataclass(kw_only=True, slots=True)
+class GymWorldConfig:
+    """A Gymnasium environment by its id; see `envs.gym_world.GymWorld` for the fields' meaning.
+
+    Attributes:
+        tasks: Gymnasium ids, "module:Namespace/Name-v0" to have a module imported first.
+        cameras: per camera the key of its picture in the observation, or "render".
+        state: key of the state vector; "" when the observation is the vector.
+        instruction: key of the text in the observation, or the text.
+        success: key in `info`.
+        hz: control rate.
+        options: keyword arguments for `gymnasium.make`.
+    """
+
+    kind: str = "gym"
+    tasks: list[str] = field(default_factory=list)
+    cameras: dict[str, str] = field(default_factory=lambda: {"front": "render"})
+    state: str = ""
+    instruction: str = "instruction"
+    success: str = "is_success"
+    hz: float = 20.0
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            raise ConfigError("tasks is empty; name at least one Gymnasium id.")
+        if not self.cameras:
+            raise ConfigError('cameras is empty; name at least one, e.g. {"front": "render"}.')
+        if not self.hz > 0:
+            raise ConfigError(f"hz is {self.hz}; it must be positive.")
+
+    def embodiment(self) -> Embodiment:
+        """What `build` will offer; it builds the first task's environment to find out."""
+        world = self.build(self.tasks[0])
+        world.close()
+        return world.embodiment
+
+    def build(self, task: str) -> World:
+        """The world of one id. Raises UnknownChoice, or ConfigError when Gymnasium has none."""
+        choose("task", task, dict.fromkeys(self.tasks))
+        import gymnasium
+
+        from envs.gym_world import RENDER, GymWorld
+
+        options = dict(self.options)
+        if RENDER in self.cameras.values():
+            options.setdefault("render_mode", "rgb_array")
+        try:
+            env = gymnasium.make(task, **options)
+        except (gymnasium.error.Error, ModuleNotFoundError) as error:
+            raise ConfigError(f"Gymnasium does not make {task!r}: {error}") from error
+        return GymWorld(
+            env,
+            name=task,
+            cameras=self.cameras,
+            state=self.state,
+            instruction=self.instruction,
+            success=self.success,
+            hz=self.hz,
+        )

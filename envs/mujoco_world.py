@@ -8,7 +8,8 @@ from envs.arms import FINGER_TRAVEL
 from envs.body import HZ, tabletop_embodiment
 from envs.kinematics import DOWN, ArmKinematics
 from envs.renderer import SceneRenderer
-from envs.scene import SLOTS, TIMESTEP, arrange, build_model
+from envs.scene import TIMESTEP, arrange, build_model
+from envs.scene_reader import SceneReader
 from envs.task import Assignment, SceneState, Task
 from vla.embodiment import Embodiment
 from vla.errors import ContractError, ShapeError
@@ -57,7 +58,7 @@ class MujocoWorld:
         self._image_size = image_size
         self._renderer: SceneRenderer | None = None
         self._kinematics = ArmKinematics()
-        self._index = _Index(self.model)
+        self._reader = SceneReader(self.model, self.data)
         self._low = np.array([axis.low for axis in self.embodiment.action], dtype=np.float32)
         self._high = np.array([axis.high for axis in self.embodiment.action], dtype=np.float32)
         self._assignment: Assignment | None = None
@@ -74,8 +75,8 @@ class MujocoWorld:
         self._target = mink.SE3.from_rotation_and_translation(DOWN, start)
         self._fingers = FINGER_TRAVEL
         joints = self._kinematics.reset(self._target)
-        self.data.qpos[self._index.arm] = joints
-        self.data.qpos[self._index.fingers] = FINGER_TRAVEL
+        self.data.qpos[self._reader.arm] = joints
+        self.data.qpos[self._reader.fingers] = FINGER_TRAVEL
         self._from = self._to = self._controls(joints)
         self.data.ctrl[:] = self._to
         self._ramp = self._physics_steps = self._held = self._ticks = 0
@@ -91,6 +92,7 @@ class MujocoWorld:
 
     def outcome(self) -> Outcome:
         """Ended when success has held for 5 ticks, or at the task's horizon."""
+        self._require_episode()
         if self._held >= HOLD:
             return Outcome(success=True, ended=True, reason="the task is done")
         if self._ticks >= self.task.horizon:
@@ -108,7 +110,7 @@ class MujocoWorld:
     def command(self, action: Float32) -> None:
         """Move the target by `action` (7,); nothing moves until `advance`."""
         action = self._check(action)
-        measured = self.tool_pose()
+        measured = self._reader.tool()
         move = self._target.translation() + action[:3]
         position = measured.translation() + np.clip(move - measured.translation(), -_LEASH, _LEASH)
         turned = mink.SO3.exp(action[3:6]) @ self._target.rotation()
@@ -150,19 +152,16 @@ class MujocoWorld:
         images = {
             name: self._renderer.render(self.data, name)[None] for name in self.embodiment.cameras
         }
-        pose = self.tool_pose()
-        opening = self._opening()
-        state = np.concatenate(
-            [
-                self.data.qpos[self._index.arm],
-                pose.translation(),
-                (pose.rotation() @ DOWN.inverse()).log(),
-                [opening],
-            ]
-        )
+        tool = self._reader.tool()
+        parts = [
+            self._reader.joints(),
+            tool.translation(),
+            self._reader.rotation(tool),
+            [self._reader.opening()],
+        ]
         return Observation(
             images=images,
-            state=state.astype(np.float32)[None],
+            state=np.concatenate(parts, dtype=np.float32)[None],
             instruction=assignment.instruction,
             time=float(self.data.time),
         )
@@ -176,19 +175,7 @@ class MujocoWorld:
 
     def scene_state(self) -> SceneState:
         """The truth about the scene now; for predicates and experts."""
-        pose = self.tool_pose()
-        quats = self.data.qpos[self._index.objects[:, 3:]]
-        w, x, y, z = quats.T
-        touches = self._touches()
-        return SceneState(
-            tool=pose.translation(),
-            rotation=(pose.rotation() @ DOWN.inverse()).log(),
-            opening=self._opening(),
-            things=self.data.qpos[self._index.objects[:, :3]],
-            yaws=np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)),
-            touched=touches.any(axis=1),
-            held=touches[:, 1] & touches[:, 2],
-        )
+        return self._reader.state()
 
     def labels(self) -> dict[str, Float32]:
         """Where the named object ("target") and destination ("goal") are in the front picture.
@@ -197,17 +184,13 @@ class MujocoWorld:
         a task names no destination, "goal" equals "target".
         """
         assignment = self._require_episode()
-        target = self.data.qpos[self._index.objects[assignment.target, :3]]
+        target = self._reader.things()[assignment.target]
         goal = assignment.goal
         point = target if np.isnan(goal).any() else np.array([*goal, 0.0])
-        return {"target": self.project(target), "goal": self.project(point)}
-
-    def project(self, point: np.ndarray) -> Float32:
-        """Normalised (u, v), float32 (2,), of a point (3,) in metres in the front picture."""
-        camera = self.data.camera("front")
-        x, y, z = camera.xmat.reshape(3, 3).T @ (point - camera.xpos)
-        reach = np.tan(np.deg2rad(self.model.camera("front").fovy[0]) / 2) * -z
-        return np.array([x / reach, -y / reach], dtype=np.float32)
+        return {
+            "target": self._reader.project(target, "front"),
+            "goal": self._reader.project(point, "front"),
+        }
 
     def progress(self) -> dict[str, float]:
         """The task's own measures of how far it is."""
@@ -217,34 +200,16 @@ class MujocoWorld:
         """A sentence of the same kind that names another object of this scene."""
         return self.task.swapped_instruction(self._require_episode())
 
-    def tool_pose(self) -> mink.SE3:
-        """Measured pose of the fingertip frame in the base frame."""
-        site = self.data.site(self._index.pinch)
-        return mink.SE3.from_rotation_and_translation(
-            mink.SO3.from_matrix(site.xmat.reshape(3, 3)), site.xpos.copy()
-        )
-
     # Inside
 
     def _controls(self, joints: np.ndarray) -> np.ndarray:
         return np.array([*joints, self._fingers, self._fingers])
 
-    def _opening(self) -> float:
-        return float(np.clip(self.data.qpos[self._index.fingers].sum() / (2 * FINGER_TRAVEL), 0, 1))
-
-    def _touches(self) -> np.ndarray:
-        """Bool (3 objects, 3): does the hand, the left finger, the right finger touch it now."""
-        touches = np.zeros((SLOTS, 3), dtype=bool)
-        for pair in self.model.geom_bodyid[self.data.contact.geom]:
-            thing, toucher = sorted(pair)
-            if thing in self._index.bodies and toucher in self._index.gripper:
-                touches[self._index.bodies.index(thing), self._index.gripper.index(toucher)] = True
-        return touches
-
     def _count_tick(self) -> None:
+        if self.outcome().ended:
+            return
         done = self.task.success(self.scene_state(), self._require_episode())
-        # Once held long enough it stays so: the episode has ended.
-        self._held = self._held + 1 if done or self._held >= HOLD else 0
+        self._held = self._held + 1 if done else 0
         self._ticks += 1
 
     def _check(self, action: Float32) -> Float32:
@@ -260,19 +225,3 @@ class MujocoWorld:
         if self._assignment is None:
             raise ContractError("No episode has begun; call reset(seed=...) first.")
         return self._assignment
-
-
-class _Index:
-    """Where things are in the model's and data's arrays."""
-
-    def __init__(self, model: mujoco.MjModel):
-        address = model.jnt_qposadr
-        self.arm = np.array([address[model.joint(f"joint{i + 1}").id] for i in range(7)])
-        fingers = ("finger_left", "finger_right")
-        self.fingers = np.array([address[model.joint(name).id] for name in fingers])
-        starts = [address[model.joint(f"object{slot}").id] for slot in range(SLOTS)]
-        self.objects = np.array(starts)[:, None] + np.arange(7)
-        self.bodies = [model.body(f"object{slot}").id for slot in range(SLOTS)]
-        # Objects come before the gripper in the model (see scene.py), which _touches relies on.
-        self.gripper = [model.body(name).id for name in ("hand", *fingers)]
-        self.pinch = model.site("pinch").id
