@@ -14,7 +14,7 @@ There are no pointer files: "latest" and "best" are found by listing, so they ca
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from vla.training.files import (
 from vla.training.weights import fill_module, save_tensors
 
 FORMAT = 1
+CONTRACT_KEYS = ("format", "step", "score", "weights_sha256")
 STEP_NAME = re.compile(r"step-(\d{8,})")
 
 
@@ -114,8 +115,10 @@ class CheckpointFolder:
 
     def improves(self, score: float | None) -> bool:
         """Whether `score` is lower than that of every checkpoint kept."""
+        if score is None:
+            return False
         best = self.best()
-        return score is not None and (best is None or score < best.score)
+        return best is None or score < best.score
 
     def clean(self) -> None:
         """Delete what a killed writer left behind; for the run that writes here, nobody else."""
@@ -172,10 +175,10 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
             f"No checkpoint in {path}. Give a checkpoint's folder (.../checkpoints/step-00001000) "
             "or that of a run that has saved one."
         )
-    contract = _read_json(path / "contract.json")
-    if contract.get("format") != FORMAT:
+    contract = _read_json(path / "contract.json", keys=CONTRACT_KEYS)
+    if contract["format"] != FORMAT:
         raise CheckpointError(
-            f"{path} has format {contract.get('format')!r}; this version reads {FORMAT}. "
+            f"{path} has format {contract['format']!r}; this version reads {FORMAT}. "
             "Use the version that wrote it."
         )
     for name in ("weights.safetensors", "config.yaml"):
@@ -213,7 +216,7 @@ def load_weights(module: nn.Module, path: Path | str) -> None:
 def load_training(checkpoint: Checkpoint) -> TrainingState:
     """Read what is needed to resume, on the CPU. Raises CheckpointError when damaged."""
     folder = checkpoint.path / "training"
-    state = _read_json(folder / "state.json")
+    state = _read_json(folder / "state.json", keys=("training", "precision", "sha256"))
     tensors = {}
     for name in ("raw", "optimizer"):
         file = folder / f"{name}.safetensors"
@@ -251,14 +254,19 @@ def _check_digest(file: Path, expected: str, checkpoint: Path) -> None:
         raise _broken(checkpoint, f"{file.name} is damaged (its SHA-256 differs)")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, *, keys: Collection[str]) -> dict[str, Any]:
+    """Read a JSON object that holds at least `keys`."""
     folder = path.parent.parent if path.parent.name == "training" else path.parent
     try:
-        return json.loads(path.read_text())
+        value = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError) as error:
         raise _broken(folder, f"{path.name} is missing") from error
     except ValueError as error:
         raise _broken(folder, f"{path.name} is not JSON ({error})") from error
+    lacking = [key for key in keys if not isinstance(value, dict) or key not in value]
+    if lacking:
+        raise _broken(folder, f"{path.name} lacks {', '.join(lacking)}")
+    return value
 
 
 def _broken(checkpoint: Path, fault: str) -> CheckpointError:

@@ -65,7 +65,8 @@ def train(
 
     Args:
         policy: a TrainablePolicy, on the device to train on.
-        loader: step s reads its batches s * accumulate to (s + 1) * accumulate - 1, s from 0.
+        loader: update s, counted from 1, reads the `accumulate` batches from
+            (s - 1) * accumulate on.
         config: see TrainingConfig.
         directory: the run's own folder.
         meta: configuration and contract to save with the weights.
@@ -107,6 +108,7 @@ def train(
                                   training=learner.training_state(), score=score)  # fmt: skip
             if reason:
                 break
+    team.agree("")  # The other ranks wait until rank 0 has saved.
     return _conclude(step, config.steps, reason, checkpoints)
 
 
@@ -124,9 +126,10 @@ def _begin(learner: Learner, checkpoints: CheckpointFolder, *, resume: bool) -> 
         )
     if learner.team.rank == 0:
         checkpoints.clean()
-    newest = checkpoints.latest()
-    if newest is None:
+    if not steps:
         return 0
+    # A broken one is better found now than when it is time to save; the newest is the last.
+    newest = [checkpoints.open(step) for step in steps][-1]
     saved = learner.restore(newest)
     now = learner.training_state().state
     changes = _differences(saved["training"], now["training"]) + _differences(saved, now)

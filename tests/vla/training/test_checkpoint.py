@@ -106,11 +106,19 @@ def test_damage_is_found_and_the_way_out_named(tmp_path, file, damage):
     assert toy_train(tmp_path, config=toy_config(steps=6), resume=True).finished
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"format": 99}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1, "step": 1}'])
 def test_bad_contract_is_refused(tmp_path, text):
     path = write(CheckpointFolder(tmp_path), 1)
     (path / "contract.json").write_text(text)
-    with pytest.raises(CheckpointError, match=r"contract\.json is not JSON|has format 99"):
+    with pytest.raises(CheckpointError, match=r"contract\.json (is not JSON|lacks .*score)"):
+        open_checkpoint(path)
+
+
+def test_a_later_format_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("vla.training.checkpoint.FORMAT", 2)
+    path = write(CheckpointFolder(tmp_path), 1)
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="has format 2; this version reads 1"):
         open_checkpoint(path)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import random
 import signal
 import time
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 from tests.vla.training.toys import ToyLoader, ToyPolicy, run_resumed, toy_config, toy_train
 from vla.errors import TrainingError
 from vla.training.checkpoint import CheckpointFolder
+from vla.training.stopping import StopRequest
 
 FILES = ("weights", "training/raw", "training/optimizer")
 
@@ -98,28 +100,51 @@ def test_time_limit_stops_and_resumes_to_the_same_weights(tmp_path):
     assert curve(tmp_path / "whole") == curve(tmp_path / "pieces")
 
 
-def test_sigterm_saves_and_resumes(tmp_path):
-    process = launch(tmp_path / "run", steps=40, pause=0.05)
+class SignallingLoader(ToyLoader):
+    """Sends this very process a signal while batch 4 is being read, which is step 5."""
+
+    def __init__(self, number: signal.Signals):
+        super().__init__()
+        self.number = number
+
+    def batch(self, step):
+        if step == 4:
+            os.kill(os.getpid(), self.number)
+        return super().batch(step)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_the_step_saves_and_can_be_resumed(tmp_path, caplog, number):
+    handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    result = toy_train(tmp_path / "run", loader=SignallingLoader(number))
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
+    assert (result.step, result.finished, result.stopped_by) == (5, False, number.name)
+    assert f"Stopped at step 5 of 12 ({number.name})" in caplog.text
+    assert "resume=true" in caplog.text
+    assert toy_train(tmp_path / "run", resume=True).finished
+    toy_train(tmp_path / "whole")
+    assert_bit_equal(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_terminated_child_leaves_cleanly(tmp_path):
+    process = launch(tmp_path / "run", steps=200, pause=0.05)
     wait_for_step(tmp_path / "run", 2, process)
     process.terminate()
     process.join(60)
     assert process.exitcode == 0
-    error = (tmp_path / "run/stderr.txt").read_text()
     saved = CheckpointFolder(tmp_path / "run/checkpoints").latest()
     assert saved is not None
-    assert saved.step < 40
-    assert f"Stopped at step {saved.step} of 40 (SIGTERM)" in error
-    assert "resume=true" in error
-    config = toy_config(steps=40, accumulate=2, threads=1)
-    toy_train(tmp_path / "run", config=config, resume=True)
-    toy_train(tmp_path / "whole", config=config)
-    assert_bit_equal(tmp_path / "run", tmp_path / "whole")
+    assert f"Stopped at step {saved.step} of 200" in (tmp_path / "run/stderr.txt").read_text()
 
 
-def test_handlers_are_put_back(tmp_path):
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    toy_train(tmp_path, config=toy_config(steps=4))
-    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+def test_second_signal_acts_at_once():
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.reason == "SIGINT"
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
 
 
 @pytest.mark.slow
