@@ -1,0 +1,134 @@
+"""What every World promises, whoever made it."""
+
+import numpy as np
+import pytest
+
+from envs.config import INSTRUCTIONS, TASKS, GymWorldConfig, TabletopConfig
+from vla.contract import World
+from vla.embodiment import Embodiment
+from vla.errors import ContractError, ShapeError, UnknownChoice
+from vla.types import check_array
+
+GYM_ID = "envs.gym_adapter:vla/TabletopReach-v0"
+
+CASES = {
+    **{f"tabletop-{task}": (TabletopConfig(), task) for task in TASKS},
+    **{
+        f"tabletop-{kind}": (TabletopConfig(instruction=kind, image_size=48), "reach")
+        for kind in INSTRUCTIONS
+        if kind != "given"
+    },
+    "gym": (
+        GymWorldConfig(tasks=[GYM_ID], cameras={"front": "front", "wrist": "wrist"}, state="state"),
+        GYM_ID,
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=list(CASES))
+def case(request):
+    config, task = CASES[request.param]
+    world = config.build(task)
+    yield config, task, world
+    world.close()
+
+
+def moves(world, count, seed=0):
+    """`count` random actions within the bounds."""
+    rng = np.random.default_rng(seed)
+    low = np.array([axis.low for axis in world.embodiment.action])
+    high = np.array([axis.high for axis in world.embodiment.action])
+    return rng.uniform(low, high, (count, low.size)).astype(np.float32)
+
+
+def test_is_a_world_with_a_serializable_embodiment(case):
+    config, _, world = case
+    assert isinstance(world, World)
+    body = world.embodiment
+    assert Embodiment.from_json(body.to_json()) == body
+    assert config.embodiment() == body
+
+
+def test_observations_are_as_declared(case):
+    _, _, world = case
+    body = world.embodiment
+    observations = [world.reset(seed=1), *(world.step(action) for action in moves(world, 3))]
+    for observation in observations:
+        assert observation.images.keys() == body.cameras.keys()
+        for name, camera in body.cameras.items():
+            shape = (1, camera.height, camera.width, 3)
+            check_array(name, observation.images[name], dtype=np.uint8, shape=shape)
+            assert observation.images[name].std() > 5  # a picture, not a blank
+        assert observation.state.shape == (1, len(body.state))
+        assert isinstance(observation.instruction, str)
+    times = [observation.time for observation in observations]
+    np.testing.assert_allclose(np.diff(times), 1 / body.hz, atol=1e-6)
+
+
+def test_equal_seeds_give_equal_episodes(case):
+    _, _, world = case
+    episodes = []
+    for seed in (5, 5, 6):
+        first = world.reset(seed=seed)
+        last = [world.step(action) for action in moves(world, 4)][-1]
+        episodes.append((first, last))
+    for left, right in zip(episodes[0], episodes[1], strict=True):
+        np.testing.assert_array_equal(left.state, right.state)
+        assert left.instruction == right.instruction
+        for name in left.images:
+            np.testing.assert_array_equal(left.images[name], right.images[name])
+    assert any((episodes[0][0].images[n] != episodes[2][0].images[n]).any() for n in first.images)
+
+
+def test_earlier_observations_do_not_change(case):
+    _, _, world = case
+    first = world.reset(seed=2)
+    state, image = first.state.copy(), first.images["front"].copy()
+    for action in moves(world, 5):
+        world.step(action)
+    np.testing.assert_array_equal(first.state, state)
+    np.testing.assert_array_equal(first.images["front"], image)
+
+
+@pytest.mark.parametrize("bad", ["nan", "inf", "short", "batched", "list"])
+def test_actions_out_of_contract_are_refused(case, bad):
+    _, _, world = case
+    world.reset(seed=0)
+    action = np.zeros(len(world.embodiment.action), dtype=np.float32)
+    wrong = {
+        "nan": np.where(np.arange(action.size) == 2, np.nan, action).astype(np.float32),
+        "inf": np.where(np.arange(action.size) == 0, np.inf, action).astype(np.float32),
+        "short": action[:-1],
+        "batched": action[None],
+        "list": action.tolist(),
+    }[bad]
+    with pytest.raises(ShapeError):
+        world.step(wrong)
+
+
+def test_outcome_starts_open_and_ends_by_the_horizon(case):
+    _, _, world = case
+    world.reset(seed=0)
+    assert not world.outcome().ended
+    still = np.zeros(len(world.embodiment.action), dtype=np.float32)
+    if world.embodiment.name.startswith("tabletop"):
+        still[-1] = 1.0
+    for _ in range(150):
+        world.step(still)
+        if world.outcome().ended:
+            break
+    assert world.outcome().ended
+    assert not world.outcome().success
+    world.reset(seed=0)
+    assert not world.outcome().ended
+
+
+def test_unknown_task_and_use_before_reset(case):
+    config, task, _ = case
+    with pytest.raises(UnknownChoice, match="task"):
+        config.build("juggle")
+    fresh = config.build(task)
+    with pytest.raises(ContractError):
+        fresh.step(np.zeros(7, dtype=np.float32))
+    fresh.close()
+    fresh.close()
