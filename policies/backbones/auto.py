@@ -27,9 +27,8 @@ class AutoBackbone(Backbone):
     """A pretrained vision-language model with a state token.
 
     Images are given to the processor sorted by camera name, each camera's history oldest
-    first, followed by the instruction. Sequences are padded on the right: without
-    generation, positions count from the first token, so padding on the left would shift
-    them and a sample would depend on its batch.
+    first, followed by the instruction. Sequences are padded on the right, so that positions
+    count from the first real token and the last one is where its length says.
 
     Attributes:
         dim: hidden size of the language model.

@@ -210,9 +210,10 @@ def make_batch(seed=0):
     return images, texts, torch.randn(3, 2, 3, generator=generator)
 
 
+@pytest.mark.parametrize("pool", ["mean", "last"])
 @pytest.mark.parametrize("kind", SAVERS)
-def test_encode_gives_each_sample_as_if_alone(folders, kind):
-    backbone = build(folders / kind, labels=["target"])
+def test_encode_gives_each_sample_as_if_alone(folders, kind, pool):
+    backbone = build(folders / kind, labels=["target"], pool=pool)
     images, texts, state = make_batch()
     with torch.no_grad():
         together = backbone.encode(images, texts, state)
