@@ -15,6 +15,8 @@ from vla.types import Float32, Observation, Outcome
 
 CATCH_UP = 0.25
 """Most seconds of physics in one go after a stall; what is beyond is lost, not made up for."""
+RING = 16
+"""Commands that may wait for a plant that is late."""
 
 
 @runtime_checkable
@@ -63,8 +65,8 @@ class Measurable(Protocol):
 
 
 def command_fields(embodiment: Embodiment) -> list[tuple]:
-    """The newest command and its number, from 1."""
-    return [("number", "<u8"), ("action", "<f4", (len(embodiment.action),))]
+    """The last `RING` commands: number n (from 1) lies at n % RING; `number` is the newest."""
+    return [("number", "<u8"), ("actions", "<f4", (RING, len(embodiment.action)))]
 
 
 def state_fields(embodiment: Embodiment) -> list[tuple]:
@@ -169,11 +171,13 @@ class PlantRunner:
         self._pipe.send(("arranged", observation.instruction))
 
     def _obey(self) -> None:
-        """Apply the newest command, once."""
+        """Apply the oldest waiting command, once: at most one per step, so never a burst."""
         command = self._command.read()
-        if command is not None and int(command["number"]) != self._applied:
-            self._plant.command(command["action"].copy())
-            self._applied, self._moving = int(command["number"]), True
+        newest = 0 if command is None else int(command["number"])
+        if newest > self._applied:
+            number = max(self._applied + 1, newest - RING + 1)
+            self._plant.command(command["actions"][number % RING].copy())
+            self._applied, self._moving = number, True
 
     def _publish(self) -> None:
         """Render, and hand state and pictures over with the time before rendering."""

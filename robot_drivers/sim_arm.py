@@ -1,7 +1,7 @@
 """SimArm: a robot that lives in its own process, in wall-clock time, like a real one.
 
 The control loop and the plant share no step: the plant runs on its own grid of the
-monotonic clock, takes over the newest command when it sees one, holds when none comes,
+monotonic clock, applies every command once and in order, holds when none comes,
 and publishes state and pictures with their capture times. So the loop meets what a robot
 has and a simulation has not: age, jitter, missed slots, and an arm that moves on while a
 policy thinks.
@@ -20,7 +20,7 @@ import numpy as np
 
 from robot_drivers.cameras import Frames
 from robot_drivers.limits import still_command
-from robot_drivers.plant import Plant, command_fields, frame_fields, serve, state_fields
+from robot_drivers.plant import RING, Plant, command_fields, frame_fields, serve, state_fields
 from robot_drivers.shared_slot import SharedSlot
 from vla.embodiment import Embodiment
 from vla.errors import RobotError
@@ -68,6 +68,7 @@ class SimArm:
             self.close()
             raise
         self._last: Float32 | None = None
+        self._waiting = np.zeros((RING, len(self.embodiment.action)), np.float32)
 
     # Scene
 
@@ -101,11 +102,12 @@ class SimArm:
         return record["state"].copy(), float(record["time"])
 
     def write(self, action: Float32) -> Float32:
-        """Hand one command over; the plant applies it once, within a physics step."""
+        """Hand one command over; the plant applies it once, normally within a physics step."""
         self._require_alive()
         self._number += 1
         self._last = np.array(action, np.float32)
-        self._command.write(number=self._number, action=self._last)
+        self._waiting[self._number % RING] = self._last
+        self._command.write(number=self._number, actions=self._waiting)
         return self._last.copy()
 
     def halt(self) -> None:

@@ -59,6 +59,14 @@ def test_reads_moves_once_and_holds(arm, journal):
     np.testing.assert_array_equal(commands(journal)[1], [0, 0, 0, 0.5])
 
 
+def test_commands_that_come_too_fast_wait_their_turn(arm, journal):
+    arm.arrange(seed=0)
+    sent = [arm.write(np.array([0.001 * n, 0, 0, 1], np.float32)) for n in range(1, 9)]
+    wait_for(lambda: len(commands(journal)) == 8)
+    np.testing.assert_allclose(commands(journal), sent)
+    assert arm.read()[0][0] <= HOME[0] + 0.037
+
+
 def test_time_stands_still_until_the_first_command(arm):
     """But pictures stay fresh, and a new scene forgets the last one's commands."""
     arm.arrange(seed=0)

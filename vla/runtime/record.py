@@ -211,8 +211,9 @@ def summary(flight: Flight) -> dict[str, Any]:
     seconds = float(begins[-1] - begins[0]) if len(ticks) > 1 else 0.0
     oldest = np.fmin(ticks["state_time"], ticks["image_time"])
     span = np.array([axis.high - axis.low for axis in axes])
-    jumps = np.abs(np.diff(ticks["wanted"].astype(np.float64), axis=0)) / span
-    jump = jumps.max(axis=1, initial=0.0)
+    with np.errstate(invalid="ignore"):  # the wanted command may hold NaN and inf
+        jump = np.abs(np.diff(ticks["wanted"].astype(np.float64), axis=0)) / span
+    jump = jump.max(axis=1, initial=0.0)
     seam = np.diff(ticks["chunk"]) != 0
     return {
         "ticks": len(ticks),
