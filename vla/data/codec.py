@@ -93,7 +93,8 @@ class ZstdCodec:
 
     def encode(self, frame: Uint8) -> bytes:
         """The compressed raw pixels."""
-        return imagecodecs.zstd_encode(np.ascontiguousarray(frame).tobytes(), level=self.level)
+        raw = np.ascontiguousarray(frame).tobytes()
+        return bytes(imagecodecs.zstd_encode(raw, level=self.level))
 
     def adopt(self, jpeg: bytes, camera: Camera) -> bytes:
         """The decoded pixels; the source file's bytes are not kept."""

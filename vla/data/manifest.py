@@ -76,7 +76,6 @@ class Manifest:
         value = {
             "format": FORMAT,
             "schema": SCHEMA,
-            "embodiment_hash": self.embodiment.hash,
             "embodiment": self.embodiment.to_json(),
             "provenance": self.provenance,
             "codec": self.codec,

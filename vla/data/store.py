@@ -210,12 +210,12 @@ class TrajectoryStore:
         frames = np.arange(rows.start, rows.stop)
         return Trajectory(
             images={name: self.read_frames(name, frames) for name in self.embodiment.cameras},
-            state=self.column("state")[rows],
-            action=self.column("action")[rows],
+            state=self.column("state")[rows].copy(),
+            action=self.column("action")[rows].copy(),
             instruction=record.instruction,
-            time=self.column("time")[rows],
+            time=self.column("time")[rows].copy(),
             success=record.success,
-            labels={name: self.column(f"labels/{name}")[rows] for name in self.labels},
+            labels={name: self.column(f"labels/{name}")[rows].copy() for name in self.labels},
             source=record.source,
         )
 

@@ -82,61 +82,56 @@ def parse_example(data: bytes) -> dict[str, Feature]:
     """
     features: dict[str, Feature] = {}
     try:
-        for number, _, message in _fields(data):
+        for number, message in _fields(data):
             if number == 1:  # Example.features
-                for _, _, entry in _fields(message):  # Features.feature, a map
-                    parts = {number: value for number, _, value in _fields(entry)}
+                for _, entry in _fields(message):  # Features.feature, a map
+                    parts = dict(_fields(entry))
                     features[parts[1].decode()] = _parse_feature(parts.get(2, b""))
-    except (IndexError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except (IndexError, KeyError, ValueError) as error:
         raise DataError(f"not a tf.train.Example: {error!r}") from error
     return features
 
 
 def _parse_feature(data: bytes) -> Feature:
-    for kind, _, message in _fields(data):
+    for kind, message in _fields(data):
+        values = [value for _, value in _fields(message)]
         if kind == BYTES:
-            return [value for _, _, value in _fields(message)]
-        if kind == FLOATS:  # packed as one run of bytes, or one by one: the same after joining
-            runs = b"".join(value for _, _, value in _fields(message))
-            return np.frombuffer(runs, "<f4")
+            return values
+        # Numbers come packed in one run or one by one: the same after joining.
+        if kind == FLOATS:
+            return np.frombuffer(b"".join(values), "<f4")
         if kind == INTEGERS:
-            return _parse_integers(message)
+            return _parse_integers(b"".join(values))
     return []
 
 
-def _parse_integers(message: bytes) -> NDArray[np.int64]:
-    values: list[int] = []
-    for _, wire, value in _fields(message):
-        if wire == VARINT:
-            values.append(value)
-            continue
-        position = 0
-        while position < len(value):
-            number, position = _read_varint(value, position)
-            values.append(number)
+def _parse_integers(data: bytes) -> NDArray[np.int64]:
+    values, position = [], 0
+    while position < len(data):
+        value, position = _read_varint(data, position)
+        values.append(value)
     return np.array(values, np.uint64).view(np.int64)
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int, bytes | int]]:
-    """(field number, wire type, value) of each field: an int for varints, bytes otherwise."""
+def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
+    """Number and bytes of each field; for a varint field, its encoded bytes."""
     position = 0
     while position < len(message):
         key, position = _read_varint(message, position)
-        number, wire = key >> 3, key & 7
+        wire = key & 7
         if wire == VARINT:
-            value, position = _read_varint(message, position)
-            yield number, wire, value
-            continue
-        if wire == LENGTH:
+            _, end = _read_varint(message, position)
+        elif wire == LENGTH:
             count, position = _read_varint(message, position)
+            end = position + count
         elif wire in (WORD32, WORD64):
-            count = 4 if wire == WORD32 else 8
+            end = position + (4 if wire == WORD32 else 8)
         else:
             raise ValueError(f"wire type {wire}")
-        if position + count > len(message):
+        if end > len(message):
             raise ValueError("a field runs past the end")
-        yield number, wire, message[position : position + count]
-        position += count
+        yield key >> 3, message[position:end]
+        position = end
 
 
 def _read_varint(data: bytes, position: int) -> tuple[int, int]:
