@@ -10,16 +10,17 @@ from vla.embodiment import Embodiment
 from vla.errors import ConfigError, UnknownChoice
 
 if TYPE_CHECKING:
-    from vla.data.stats import Statistics
-
     from policies.backbones.interface import Backbone
     from policies.heads.interface import Head
     from vla.contract import Policy
+    from vla.data.stats import Statistics
 
 NORMALIZATIONS = ("quantile", "min_max", "mean_std")
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
 TIME_SAMPLINGS = ("uniform", "beta")
 DTYPES = ("float32", "bfloat16", "float16")
+FREEZES = ("all", "vision", "none")
+POOLS = ("mean", "last")
 
 
 def _require_positive(owner: object, *names: str) -> None:
@@ -106,7 +107,13 @@ class AutoBackboneConfig(BackboneConfig):
         revision: commit or tag; "" takes the default branch.
         dtype: of the pretrained weights.
         layers: how many of the language model's layers to keep; 0 keeps all.
-        freeze: leave the pretrained weights as they are.
+        freeze: which pretrained weights stay as they are: "all", "vision" or "none".
+        pool: the summary vector is the "mean" of the hidden states, or the "last" one.
+        labels: names of the image points (u, v) in [-1, 1] to predict.
+        lora_rank: of low-rank adapters on the frozen weights; 0: no adapters.
+        lora_alpha: scale of the adapters; they are multiplied by lora_alpha / lora_rank.
+        lora_targets: which linear layers get one, by the end of their name; layers of the
+            vision encoder with such a name get one, too.
     """
 
     kind: str = "auto"
@@ -114,13 +121,29 @@ class AutoBackboneConfig(BackboneConfig):
     revision: str = ""
     dtype: str = "float32"
     layers: int = 0
-    freeze: bool = True
+    freeze: str = "all"
+    pool: str = "mean"
+    labels: list[str] = field(default_factory=list)
+    lora_rank: int = 0
+    lora_alpha: float = 16.0
+    lora_targets: list[str] = field(
+        default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj"]
+    )
 
     def __post_init__(self) -> None:
         _require_choice(self, "dtype", DTYPES)
+        _require_choice(self, "freeze", FREEZES)
+        _require_choice(self, "pool", POOLS)
+        if self.lora_rank < 0:
+            raise ConfigError("AutoBackboneConfig.lora_rank is negative.")
+        if self.lora_rank and self.freeze != "all":
+            raise ConfigError(
+                f"AutoBackboneConfig: lora_rank {self.lora_rank} adapts frozen weights, but "
+                f"freeze is {self.freeze!r}; take freeze='all' or lora_rank=0."
+            )
 
     def build(self, embodiment: Embodiment, *, history: int) -> "Backbone":
-        """Load the pretrained model."""
+        """Load the pretrained model. Raises CheckpointError when it cannot be read."""
         from policies.backbones.auto import AutoBackbone
 
         return AutoBackbone(self, embodiment, history=history)
@@ -321,13 +344,26 @@ class LerobotPolicyConfig(PolicyConfig):
     """A policy trained with LeRobot, from its checkpoint folder.
 
     Attributes:
-        path: the folder (or hub name) that holds config.json and model.safetensors.
+        path: the folder that holds config.json, model.safetensors and the processors.
+        cameras: checkpoint's image key by camera name, e.g. front: observation.images.top;
+            a camera left out has the key observation.images.<its name>.
+        state: the checkpoint's key for the state.
+        rows: how many rows of the predicted chunk to keep; 0 keeps all.
+        device: torch device.
     """
 
     kind: str = "lerobot"
     path: str = ""
+    cameras: dict[str, str] = field(default_factory=dict)
+    state: str = "observation.state"
+    rows: int = 0
+    device: str = "cpu"
 
-    def build(self, embodiment: Embodiment, statistics: "Statistics | None") -> "Policy":
+    def __post_init__(self) -> None:
+        if self.rows < 0:
+            raise ConfigError(f"LerobotPolicyConfig.rows is {self.rows}; 0 keeps all.")
+
+    def build(self, embodiment: Embodiment, statistics: "Statistics | None" = None) -> "Policy":
         """Load the checkpoint; its own statistics are used, `statistics` is not needed."""
         from policies.lerobot_policy import LerobotPolicy
 
