@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -44,7 +44,12 @@ class TrainablePolicy(Protocol):
         ...
 
 
-Augment = Callable[[Any, torch.Generator], Any]
+class Augment(Protocol):
+    """Changes a batch, on the batch's device; all randomness comes from a CPU generator."""
+
+    def __call__(self, batch: Any, *, generator: torch.Generator) -> Any:
+        """The batch to train on."""
+        ...
 
 
 class Learner:
@@ -93,7 +98,8 @@ class Learner:
             generator = seed_step(self.config.seed, step, micro, self.team.rank, self.device)
             batch = batch.to(self.device)
             if self.augment is not None:
-                batch = self.augment(batch, generator)
+                own = torch.Generator().manual_seed(generator.initial_seed())
+                batch = self.augment(batch, generator=own)
             with autocast(self.precision, self.device):
                 loss, parts = self.policy.loss(batch, generator=generator)
             (loss / self.config.accumulate).backward()

@@ -72,7 +72,7 @@ def train(
         meta: configuration and contract to save with the weights.
         resume: go on from the newest checkpoint; with none there, begin.
         validation: e.g. HeldOutLoss; sees the averaged weights. Its "loss" decides what is best.
-        augment: changes a batch on the device, drawing only from the generator it is given.
+        augment: `augment(batch, generator=...)`, drawing only from that CPU generator.
         team: the data-parallel processes this one belongs to; by default it is alone.
 
     Raises:

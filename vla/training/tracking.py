@@ -88,7 +88,7 @@ class WandbTracker:
         self._run.log(dict(metrics), step=step)
 
     def close(self) -> None:
-        """Wait until all is written (online: sent)."""
+        """Hand all over to W&B's own process, which ends, at the latest, when ours does."""
         self._run.finish()
 
 

@@ -1,5 +1,6 @@
 import io
 import json
+import time
 
 import pytest
 from rich.console import Console
@@ -70,7 +71,11 @@ def test_wandb_writes_a_real_offline_run(tmp_path):
     tracker.log({"train/loss": 0.123456}, step=7)
     tracker.close()
     (record,) = (tmp_path / "run/wandb").glob("offline-run-*/run-*.wandb")
-    content = record.read_bytes()
+    for _ in range(300):  # W&B's own process writes on after `close`.
+        content = record.read_bytes()
+        if b"train/loss" in content:
+            break
+        time.sleep(0.1)
     assert b"train/loss" in content
     assert b"0.123456" in content
     assert (tmp_path / "run/wandb_id").read_text().encode() in content

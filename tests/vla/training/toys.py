@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch._dynamo  # The first optimizer imports it; here the fork server does, once.
 from torch import Tensor, nn
 
 from vla.training.checkpoint import CheckpointMeta
