@@ -22,14 +22,17 @@ class ConditionEffect:
         language_use: (reference rate - this rate) / reference rate over the pairs: 1 when
             success needs the right words, 0 when words do not matter, negative when the policy
             does better without them; None when the reference never succeeds.
+        unlike: pairs whose first pictures differ; 0 unless the two were run on different
+            machines or worlds, and then the pairing is in doubt.
     """
 
     pairs: PairedComparison
     language_use: float | None
+    unlike: int
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {**asdict(self.pairs), "language_use": self.language_use}
+        return {**asdict(self.pairs), "language_use": self.language_use, "unlike": self.unlike}
 
 
 def compare_conditions(
@@ -47,12 +50,20 @@ def compare_conditions(
     if reference not in results:
         raise UnknownChoice("reference condition", reference, results)
     effects = {}
+    expected = _collect_frames(results[reference])
     for name, result in results.items():
         if name == reference:
             continue
         pairs = compare_paired(results[reference].verdicts, result.verdicts)
         rate = pairs.rates[0]
+        frames = _collect_frames(result)
         effects[name] = ConditionEffect(
-            pairs=pairs, language_use=pairs.difference / rate if rate else None
+            pairs=pairs,
+            language_use=pairs.difference / rate if rate else None,
+            unlike=sum(frames[key] != expected[key] for key in frames.keys() & expected.keys()),
         )
     return effects
+
+
+def _collect_frames(result: Evaluation) -> dict[tuple[str, int], str]:
+    return {(episode.task, episode.seed): episode.first_frame for episode in result.episodes}

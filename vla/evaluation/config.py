@@ -30,7 +30,7 @@ class EvaluationConfig:
     episodes: int = 50
     first_seed: int = EVALUATION_SEEDS
     workers: int = 2
-    batch: int = 4
+    batch: int = 2
     inference_threads: int = 0
     max_steps: int = 400
     videos: int = 2

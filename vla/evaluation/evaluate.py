@@ -23,7 +23,7 @@ def evaluate(
     control: ControlConfig,
     directory: str | Path,
     workers: int = 2,
-    batch: int = 4,
+    batch: int = 2,
     threads: int = 0,
     max_steps: int = 400,
     videos: int = 0,

@@ -25,7 +25,6 @@ from vla.evaluation.journal import EpisodeResult
 from vla.evaluation.worker import Ask, Episode, Failed, Plan, SaveFilm, work
 from vla.runtime.config import ControlConfig
 
-PATIENCE_S = 0.02  # how long a batch that is not full waits for workers that are busy
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LP_NUM_THREADS")
 
 
@@ -101,12 +100,14 @@ class Pool:
     def _serve(self, workers: list[_Worker], queue: "_Queue") -> Iterator[EpisodeResult]:
         """Answer the workers until nobody is busy."""
         waiting: deque[_Worker] = deque()
+        patience = 0.0
         while busy := [worker for worker in workers if worker.episode is not None]:
-            # When everybody waits there is nothing more to come; otherwise give it a moment.
+            # A batch that is not full waits for busy workers as long as the last batch took:
+            # then waiting never costs more than the second batch it may save.
             full = len(waiting) >= self.batch
             quiet = full or len(waiting) == len(busy)
             thinking = {worker.connection: worker for worker in busy if worker.ask is None}
-            timeout = 0.0 if quiet else PATIENCE_S if waiting else None
+            timeout = 0.0 if quiet else patience if waiting else None
             ready = wait(list(thinking), timeout)
             for connection in ready:
                 worker = thinking[connection]
@@ -121,10 +122,10 @@ class Pool:
                     self._assign(worker, queue)
                     yield message
             if waiting and (full or not ready):
-                self._answer(waiting)
+                patience = self._answer(waiting)
 
-    def _answer(self, waiting: deque[_Worker]) -> None:
-        """Plan for the longest-waiting workers, one batch of them, and send them the chunks."""
+    def _answer(self, waiting: deque[_Worker]) -> float:
+        """Plan for the longest-waiting workers, one batch of them; the seconds it took."""
         served = [waiting.popleft() for _ in range(min(self.batch, len(waiting)))]
         fill = served[:1] * (self.batch - len(served))
         asks = [worker.ask for worker in served + fill]
@@ -139,6 +140,7 @@ class Pool:
         for worker, chunk in zip(served, chunks, strict=False):
             worker.ask = None
             worker.connection.send(Plan(chunk, 1000 * seconds))
+        return seconds
 
     def _assign(self, worker: _Worker, queue: "_Queue") -> None:
         last = worker.episode.task if worker.episode else None

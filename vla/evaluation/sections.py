@@ -46,9 +46,10 @@ def show_conditions(
             rate = result.pooled if task == "all tasks" else result.tasks.get(task)
             if rate is not None:
                 rows.append(_make_row("" if number else task, rate, number))
-    table = []
+    table, unlike = [], 0
     for name, effect in compare_conditions(evaluations, reference).items():
         pairs = effect.pairs
+        unlike += effect.unlike
         use = "–" if effect.language_use is None else f"{effect.language_use:.2f}"
         interval = f"{100 * pairs.low:+.0f} to {100 * pairs.high:+.0f}"
         split = f"{pairs.only_first} : {pairs.only_second}"
@@ -62,6 +63,8 @@ def show_conditions(
         "solved; language use: the share of the success that is lost without the right words "
         "(1: needs them, 0: ignores them)."
     )
+    if unlike:
+        note += f" {unlike} pairs do not begin with equal pictures: their scenes may differ."
     body = draw_legend(names, "chance" if chance is not None else "")
     body += draw_intervals(rows, chance) + _make_table(head, table, numbers=range(1, 6))
     return _section("Does it listen? Instruction conditions", body, note)
