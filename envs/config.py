@@ -13,7 +13,27 @@ INSTRUCTIONS = ("given", "blank", "swapped")
 
 
 @dataclass(kw_only=True, slots=True)
-class TabletopConfig:
+class WorldConfig:
+    """Base of all worlds.
+
+    Attributes:
+        tasks: what can be built.
+    """
+
+    kind: str = ""
+    tasks: list[str] = field(default_factory=list)
+
+    def embodiment(self) -> Embodiment:
+        """What `build` will offer."""
+        raise ConfigError("No world is chosen; give e.g. world=tabletop.")
+
+    def build(self, task: str) -> World:
+        """The world of one task."""
+        raise ConfigError("No world is chosen; give e.g. world=tabletop.")
+
+
+@dataclass(kw_only=True, slots=True)
+class TabletopConfig(WorldConfig):
     """The native suite: one scene, several tasks told apart by their words.
 
     Attributes:
@@ -72,7 +92,7 @@ class TabletopConfig:
 
 
 @dataclass(kw_only=True, slots=True)
-class GymWorldConfig:
+class GymWorldConfig(WorldConfig):
     """A Gymnasium environment by its id; see `envs.gym_world.GymWorld` for the fields' meaning.
 
     Attributes:

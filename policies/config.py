@@ -303,7 +303,7 @@ class PolicyConfig:
 
 @dataclass(kw_only=True, slots=True)
 class VlaPolicyConfig(PolicyConfig):
-    """A backbone and a head, trained together.
+    """A backbone and a head, trained together; both must be chosen.
 
     Attributes:
         history: observation steps T it sees.
@@ -318,8 +318,8 @@ class VlaPolicyConfig(PolicyConfig):
     kind: str = "vla"
     history: int = 1
     horizon: int = 16
-    backbone: BackboneConfig = field(default_factory=TinyConfig)
-    head: HeadConfig = field(default_factory=FlowConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
     normalization: str = "quantile"
     bounded_axes: list[str] = field(default_factory=list)
     grounding_weight: float = 1.0

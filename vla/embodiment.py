@@ -133,7 +133,8 @@ class Embodiment:
 
         Args:
             other: the embodiment offered.
-            mine, theirs: who the two belong to, for the message ("policy", "world").
+            mine: whom this embodiment belongs to, for the message ("policy").
+            theirs: whom `other` belongs to ("world").
 
         Raises:
             EmbodimentMismatch: listing each difference and the remedy.

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from rich.console import Console
+from rich.table import Table
 
 from configs.schemas import DemoJob
 from vla.errors import VlaError
@@ -82,3 +83,23 @@ def summarise(output: Path, done: dict[str, dict]) -> dict:
         "seconds": {**seconds, "total": round(sum(seconds.values()), 1)},
         "report": str(output / "report.html"),
     }
+
+
+def show(console: Console, summary: dict, output: Path) -> None:
+    """The figures a person wants first."""
+    table = Table(title="demo", title_justify="left")
+    for head in ("task", "success", "95 % interval", "n"):
+        table.add_column(head)
+    for name, rate in [*summary["tasks"].items(), ("all", summary["pooled"])]:
+        bounds = f"{rate['low']:.2f} to {rate['high']:.2f}"
+        table.add_row(name, f"{rate['rate']:.2f}", bounds, str(rate["n"]))
+    console.print(table)
+    for name, effect in summary["conditions"].items():
+        console.print(f"{name} instructions: {effect['sentence']}")
+    live = summary["live"]
+    console.print(
+        f"live: {live['successes']} of {live['n']} episodes, {live['rate_hz']:.2f} Hz, "
+        f"{live['missed']} slots missed, {live['refused']} commands refused"
+    )
+    minutes = summary["seconds"]["total"] / 60
+    console.print(f"{minutes:.1f} minutes. Open {output / 'report.html'} in a browser.")

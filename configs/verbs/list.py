@@ -42,7 +42,7 @@ def show_group(console: Console, group: str) -> None:
         table.add_column("key", style="bold")
         table.add_column("default")
         for option in fields(schema):
-            value = getattr(schema, "__dataclass_fields__")[option.name]
+            value = schema.__dataclass_fields__[option.name]
             default = value.default_factory() if callable(value.default_factory) else value.default
             if is_dataclass(default):
                 default = type(default).__name__

@@ -38,7 +38,7 @@ def test_every_difference_changes_the_hash(low, hz):
 def test_fits_itself_and_ignores_spare_cameras():
     rich = replace(BODY, cameras={**BODY.cameras, "wrist": Camera(height=8, width=8)}, name="b")
     BODY.require(rich, mine="policy", theirs="world")
-    with pytest.raises(EmbodimentMismatch, match="'wrist': missing in world .*front"):
+    with pytest.raises(EmbodimentMismatch, match=r"'wrist': missing in world .*front"):
         rich.require(BODY, mine="policy", theirs="world")
 
 

@@ -1,0 +1,82 @@
+"""From plain values back to built parts: the YAML beside a checkpoint names kinds, never code."""
+
+import hashlib
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from configs.schemas import GROUPS
+from policies.config import LerobotPolicyConfig, PolicyConfig
+from vla.contract import Policy
+from vla.embodiment import Embodiment
+from vla.errors import CheckpointError, ConfigError, UnknownChoice, choose
+
+
+def restore_config(group: str, value: dict[str, Any]) -> Any:
+    """The config object of `group` that `value` describes; nested kinds come from the table too.
+
+    Raises:
+        ConfigError: for a kind or key that this version does not know.
+    """
+    schema = choose(f"kind of {group}", str(value.get("kind")), GROUPS[group])
+    known = [option.name for option in fields(schema)]
+    arguments = {}
+    for key, entry in value.items():
+        if key not in known:
+            raise UnknownChoice(f"key of {group}={value['kind']}:", key, known)
+        nested = f"{group}/{key}"
+        arguments[key] = restore_config(nested, entry) if nested in GROUPS else entry
+    return schema(**arguments)
+
+
+def dump_config(policy: PolicyConfig) -> str:
+    """YAML text that `load_policy` reads back."""
+    return yaml.safe_dump({"policy": asdict(policy)}, sort_keys=False)
+
+
+def load_policy(path: str, *, device: str, embodiment: Embodiment) -> tuple[Policy, str]:
+    """Build the policy of a checkpoint (or of a run's best one) and fill in its weights.
+
+    Args:
+        path: a run's folder, one checkpoint, or the folder of a LeRobot policy.
+        device: see `pick_device`.
+        embodiment: of the world it is meant for. Ours carry their own, which is compared
+            by the caller; LeRobot's carry none and are taken at their dimensions.
+
+    Returns:
+        The policy, and the SHA-256 of its weights file.
+
+    Raises:
+        CheckpointError: when it is missing, damaged, or made by another version.
+    """
+    from vla.training.checkpoint import load_weights, open_checkpoint
+
+    foreign = Path(path) / "model.safetensors"
+    if foreign.is_file():
+        policy = LerobotPolicyConfig(path=path).build(embodiment, None)
+        with foreign.open("rb") as file:
+            return policy, hashlib.file_digest(file, "sha256").hexdigest()
+    checkpoint = open_checkpoint(path)
+    try:
+        config = restore_config("policy", yaml.safe_load(checkpoint.config_yaml)["policy"])
+    except (yaml.YAMLError, KeyError, TypeError, ConfigError) as error:
+        raise CheckpointError(
+            f"{checkpoint.path}/config.yaml does not describe a policy of this version: {error}"
+        ) from error
+    policy = config.build(Embodiment.from_json(checkpoint.contract["embodiment"]), None)
+    load_weights(policy, checkpoint.path)
+    policy.to(pick_device(device)).eval()
+    return policy, checkpoint.contract["weights_sha256"]
+
+
+def pick_device(name: str) -> str:
+    """The device meant by `name`; "auto" is CUDA where there is one. Raises ConfigError."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device={name}, but torch sees no GPU here; use device=cpu or auto.")
+    return name

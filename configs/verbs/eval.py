@@ -1,0 +1,121 @@
+"""`vla eval`: a checkpoint is tried over tasks, seeds and instruction conditions."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from configs.restoring import load_policy
+from configs.schemas import EvalJob
+from vla.errors import ConfigError
+from vla.evaluation.conditions import compare_conditions
+from vla.evaluation.evaluate import evaluate
+from vla.evaluation.report import write_report
+from vla.evaluation.result import Evaluation
+from vla.files import write_json
+
+
+def main(job: EvalJob) -> None:
+    """Run every condition on the same seeds; write results, summary.json and report.html."""
+    output, console = Path(job.output), Console()
+    policy, weights = load_policy(
+        job.checkpoint, device=job.device, embodiment=job.world.embodiment()
+    )
+    policy.embodiment.require(job.world.embodiment(), mine="policy", theirs="world")
+    results = {}
+    for condition in job.evaluation.conditions:
+        results[condition] = run_condition(job, condition, policy, weights, console)
+    summary = summarise(results)
+    write_json(output / "summary.json", summary)
+    page = write_report(
+        output / "report.html",
+        title=f"Evaluation of {job.checkpoint}",
+        evaluations=results,
+        provenance={"job": asdict(job)},
+    )
+    console.print(tabulate(results))
+    for name, effect in summary["conditions"].items():
+        console.print(f"{name} instructions: {effect['sentence']}")
+    console.print(f"Report: {page}\nNext: vla run checkpoint={job.checkpoint}")
+
+
+def run_condition(job, condition, policy, weights, console) -> Evaluation:
+    """Evaluate under one instruction condition, with a bar that shows the running rate."""
+    options = job.evaluation
+    world = job.world
+    if condition != "given":
+        if not hasattr(world, "instruction"):
+            raise ConfigError(
+                f"world={world.kind} cannot change its instructions; "
+                "give evaluation.conditions=[given]."
+            )
+        world = replace(world, instruction=condition)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("success {task.fields[rate]}"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console) as bar:
+        shown = bar.add_task(f"{condition:<8}", total=None, rate="-")
+        verdicts: list[bool] = []
+
+        def advance(result, finished: int, total: int) -> None:
+            verdicts.append(result.success)
+            rate = f"{sum(verdicts) / len(verdicts):.2f}"
+            bar.update(shown, completed=finished, total=total, rate=rate)
+
+        return evaluate(
+            policy,
+            world,
+            tasks=job.world.tasks,
+            seeds=options.list_seeds(),
+            control=job.control,
+            directory=Path(job.output) / condition,
+            workers=options.workers,
+            batch=options.batch,
+            threads=options.inference_threads,
+            max_steps=options.max_steps,
+            videos=options.videos if condition == "given" else 0,
+            provenance={"weights_sha256": weights},
+            progress=advance,
+        )
+
+
+def summarise(results: dict[str, Evaluation]) -> dict:
+    """Rates with their intervals per task, pooled, and what each condition costs."""
+    main = next(iter(results.values()))
+    effects = {}
+    if len(results) > 1:
+        for name, effect in compare_conditions(results, next(iter(results))).items():
+            rates = effect.pairs.rates
+            sentence = (
+                f"success {rates[1]:.2f} against {rates[0]:.2f} on the same "
+                f"{effect.pairs.n} scenes, exact McNemar p = {effect.pairs.p_value:.2g}"
+            )
+            tasks = {task: asdict(rate) for task, rate in results[name].tasks.items()}
+            effects[name] = {**effect.to_json(), "sentence": sentence, "tasks": tasks}
+    return {
+        "tasks": {name: asdict(rate) for name, rate in main.tasks.items()},
+        "pooled": asdict(main.pooled),
+        "mean_rate": main.mean_rate,
+        "interval": "Wilson score, 95 %",
+        "conditions": effects,
+    }
+
+
+def tabulate(results: dict[str, Evaluation]) -> Table:
+    """Success by task and condition, with the Wilson interval."""
+    table = Table(title="success [95 % Wilson interval]", title_justify="left")
+    table.add_column("task")
+    for name in results:
+        table.add_column(name)
+    for task in next(iter(results.values())).tasks:
+        table.add_row(task, *(show(result.tasks[task]) for result in results.values()))
+    table.add_row("all", *(show(result.pooled) for result in results.values()), style="bold")
+    return table
+
+
+def show(rate) -> str:
+    """A rate as text."""
+    return f"{rate.rate:.2f} [{rate.low:.2f}, {rate.high:.2f}] n={rate.n}"
