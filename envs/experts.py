@@ -13,7 +13,7 @@ import numpy as np
 from envs.body import MAX_TURN
 from envs.layout import HALF_WIDTH, STRIP_EDGE
 from envs.task import SIDES, Assignment, SceneState, height, reach_point
-from vla.errors import UnknownChoice
+from vla.errors import choose
 from vla.types import Float32, Observation
 
 Expert = Callable[[SceneState, Assignment], Float32]
@@ -85,10 +85,8 @@ class ExpertController:
     """
 
     def __init__(self, world):
-        if world.task.name not in EXPERTS:
-            raise UnknownChoice("expert", world.task.name, EXPERTS)
         self._world = world
-        self._expert = EXPERTS[world.task.name]
+        self._expert = choose("expert", world.task.name, EXPERTS)
 
     def reset(self, *, seed: int) -> None:
         """Nothing to forget."""

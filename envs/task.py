@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from envs.layout import HALF_HEIGHT, Layout, Thing, sample_layout
-from vla.errors import UnknownChoice
+from vla.errors import choose
 from vla.types import Float32
 
 SIDES = {"left": 1.0, "right": -1.0}
@@ -129,6 +129,4 @@ def load_task(name: str) -> Task:
     """The task of that name. Raises UnknownChoice listing the names there are."""
     from envs.tasks import TASKS
 
-    if name not in TASKS:
-        raise UnknownChoice("task", name, TASKS)
-    return TASKS[name]
+    return choose("task", name, TASKS)
