@@ -1,5 +1,6 @@
 """From a verb and its overrides to a running job: Hydra composes, one message on failure."""
 
+import inspect
 import logging
 import os
 import re
@@ -7,16 +8,20 @@ import sys
 from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
+from importlib.resources import files
 from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from configs.schemas import GROUPS, JOBS
 from vla.errors import ConfigError, VlaError
+
+CompositionError = (HydraException, OmegaConfBaseException)
 
 
 def register_schemas() -> None:
@@ -32,35 +37,50 @@ def register_schemas() -> None:
 def launch(verb: str, arguments: list[str]) -> None:
     """Compose `configs/{verb}.yaml` with the arguments and run the verb.
 
-    Hydra's own flags (--help, --cfg job, -m, --resolve) work as everywhere.
+    Hydra's own flags (--cfg job, --multirun, --info, ...) work as everywhere.
 
     Raises:
         VlaError: whatever the job raised, or ConfigError for a composition that failed.
     """
     register_schemas()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if {"-h", "--help"} & set(arguments):
+        sys.stdout.write(describe(verb))
+        return
+    # argparse wants all overrides together, before or after the flags; people mix them.
+    overrides = [word for word in arguments if "=" in word and not word.startswith("--")]
+    flags = [word for word in arguments if word not in overrides]
+    sys.argv = [f"vla {verb}", *flags, *overrides]
     failures: list[VlaError] = []
 
     def run(config: DictConfig) -> None:
         try:
-            job = OmegaConf.to_object(config)
-            find_verb(verb)(job)
+            require_complete(config)
+            find_verb(verb)(OmegaConf.to_object(config))
         except VlaError as error:
-            failures.append(error)  # Hydra would print a traceback around it
-            raise SystemExit(2) from None
+            failures.append(error)
+        except OmegaConfBaseException as error:
+            failures.append(ConfigError(explain(error, verb)))
+        if failures:  # leave Hydra without an exception: it would print a traceback around it
+            raise SystemExit(2)
 
     # Hydra prints its own, longer message unless it is told to let errors through.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = [f"vla {verb}", *arguments]
-    main = hydra.main(config_path="pkg://configs", config_name=verb, version_base="1.3")
     try:
-        main(run)()
+        hydra.main(config_path="pkg://configs", config_name=verb, version_base="1.3")(run)()
+    except CompositionError as error:
+        raise ConfigError(explain(error, verb)) from None
     except SystemExit:
         if failures:
             raise failures[0] from None
         raise
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(explain(error, verb)) from None
+
+
+def require_complete(config: DictConfig) -> None:
+    """Raise ConfigError naming every key that has no default and no value."""
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise ConfigError(f"Give {', '.join(f'{key}=...' for key in missing)}; no default fits.")
 
 
 def find_verb(verb: str) -> Callable[[Any], None]:
@@ -68,40 +88,63 @@ def find_verb(verb: str) -> Callable[[Any], None]:
     return import_module(f"configs.verbs.{verb}").main
 
 
+def describe(verb: str) -> str:
+    """What `vla VERB --help` prints: the job's own words, the choices, every key's default."""
+    defaults = OmegaConf.to_yaml(compose(verb))
+    groups = "\n".join(f"  {group}: {', '.join(sorted(kinds))}" for group, kinds in GROUPS.items())
+    return (
+        f"usage: vla {verb} [group=choice ...] [key=value ...] [--cfg job] [--multirun]\n\n"
+        f"{inspect.cleandoc(JOBS[verb].__doc__ or '')}\n\n"
+        f"groups (see `vla list`):\n{groups}\n\nkeys and defaults:\n\n"
+        + "".join(f"  {line}\n" for line in defaults.splitlines())
+    )
+
+
+def compose(verb: str) -> DictConfig:
+    """The verb's configuration without overrides; "???" where a value must be given."""
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_module("configs", version_base="1.3"):
+        optional = ["source=bridge"] if verb == "convert" else []
+        return hydra.compose(verb, optional)
+
+
 def explain(error: Exception, verb: str) -> str:
     """One message for a failed composition: Hydra's reason, the nearest key, where to look."""
-    root: BaseException = error
-    while root.__cause__ is not None:
-        root = root.__cause__
-    text = str(root) if str(root).startswith("Key") else str(error)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    message = lines[0] if lines else type(error).__name__
-    if root is not error and not message.startswith("Key"):
-        message = f"{message} {str(root).splitlines()[0]}"
-    missing = re.search(r"Key '([^']+)'", text) or re.search(r"Could not override '([^']+)'", text)
-    if missing:
-        near = get_close_matches(missing.group(1).split(".")[-1], sorted(known_keys(verb)), n=1)
-        if near:
-            message += f" Did you mean {near[0]!r}?"
-    choices = [line for line in lines[1:] if not line.startswith(("full_key", "object_type"))]
-    if "Could not find" in message and choices:
-        message += " " + " ".join(choices[:12])
+    reasons: list[BaseException] = [error]
+    while reasons[-1].__cause__ is not None:
+        reasons.append(reasons[-1].__cause__)
+    first, last = (str(reason).strip().splitlines() for reason in (error, reasons[-1]))
+    message = last[0] if last[0].startswith("Key") or len(reasons) == 1 else f"{first[0]} {last[0]}"
+    if missing := re.match(r"In '.*': Could not find '(.+)/(.+)'", first[0]):
+        group, name = missing.groups()
+        kinds = list_choices(group)
+        message = f"Unknown {group} {name!r}.{suggest(name, kinds)} Choices: {', '.join(kinds)}."
+    elif missing := re.match(r"Key '([^']+)'", message):
+        message += suggest(missing[1], known_keys(compose(verb)))
     return f"{message}\nSee `vla {verb} --help` for every key, `vla list` for the choices."
 
 
-def known_keys(verb: str) -> set[str]:
-    """Every key name that the verb's composed configuration holds."""
-    from hydra import compose, initialize_config_module
-    from hydra.core.global_hydra import GlobalHydra
+def list_choices(group: str) -> list[str]:
+    """Kinds and presets (YAML files in `configs/{group}/`) of a group."""
+    folder = files("configs").joinpath(group)
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    presets = [name.removesuffix(".yaml") for name in names if name.endswith(".yaml")]
+    return sorted({*GROUPS.get(group, ()), *presets})
 
-    GlobalHydra.instance().clear()
-    with initialize_config_module("configs", version_base="1.3"):
-        tree = OmegaConf.to_container(compose(verb), resolve=False, throw_on_missing=False)
+
+def suggest(name: str, choices: list[str]) -> str:
+    """The question "did you mean" for the nearest choice, or nothing."""
+    near = get_close_matches(name, choices, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def known_keys(config: DictConfig) -> list[str]:
+    """Every key name in a composed configuration."""
     names: set[str] = set()
-    pending = [tree]
+    pending: list[Any] = [OmegaConf.to_container(config, resolve=False)]
     while pending:
         node = pending.pop()
         if isinstance(node, dict):
             names.update(str(key) for key in node)
             pending.extend(node.values())
-    return names
+    return sorted(names)

@@ -1,11 +1,11 @@
 """`vla list`: every group of the configuration and what can be chosen in it."""
 
 from dataclasses import fields, is_dataclass
-from importlib.resources import files
 
 from rich.console import Console
 from rich.table import Table
 
+from configs.launch import list_choices
 from configs.schemas import GROUPS, ListJob
 from vla.errors import choose
 
@@ -20,17 +20,9 @@ def main(job: ListJob) -> None:
     table.add_column("group", style="bold")
     table.add_column("choices")
     for group in sorted({*GROUPS, "experiment"}):
-        table.add_row(group, ", ".join(sorted({*GROUPS.get(group, ()), *presets(group)})))
+        table.add_row(group, ", ".join(list_choices(group)))
     console.print(table)
     console.print("Use them as `vla train policy/head=flow`; keys: `vla list group=policy/head`.")
-
-
-def presets(group: str) -> list[str]:
-    """Names of the YAML files in `configs/{group}/`."""
-    folder = files("configs").joinpath(group)
-    if not folder.is_dir():
-        return []
-    return [f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")]
 
 
 def show_group(console: Console, group: str) -> None:
@@ -38,7 +30,8 @@ def show_group(console: Console, group: str) -> None:
     kinds = choose("group", group, GROUPS)
     for kind, schema in kinds.items():
         summary = (schema.__doc__ or "").strip().splitlines()[0]
-        table = Table(title=f"{group}={kind}  {summary}", title_justify="left")
+        console.print(f"\n[bold]{group}={kind}[/]  {summary}")
+        table = Table()
         table.add_column("key", style="bold")
         table.add_column("default")
         for option in fields(schema):
@@ -48,5 +41,5 @@ def show_group(console: Console, group: str) -> None:
                 default = type(default).__name__
             table.add_row(option.name, str(default))
         console.print(table)
-    for name in presets(group):
+    for name in sorted({*list_choices(group)} - {*kinds}):
         console.print(f"{group}={name}: a preset, see configs/{group}/{name}.yaml")
