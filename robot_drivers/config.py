@@ -74,7 +74,7 @@ class GateConfig:
                 f"gate.workspace_high {self.workspace_high} on every axis."
             )
 
-    def build(self, embodiment: Embodiment) -> "Any":
+    def build(self, embodiment: Embodiment) -> Any:
         """The `SafetyGate` for this body."""
         from robot_drivers.gate import SafetyGate
 
@@ -97,19 +97,38 @@ def _sim_arm_gate() -> GateConfig:
 
 
 @dataclass(kw_only=True, slots=True)
-class SimArmConfig:
+class RobotConfig:
+    """Base of all robots.
+
+    Attributes:
+        gate: limits of the safety gate in front of the arm.
+    """
+
+    kind: str = ""
+    gate: GateConfig = field(default_factory=GateConfig)
+
+    def build(self, factory: Callable[[], Any]) -> Any:
+        """The driver; `factory` builds the plant of a simulated arm, real ones ignore it."""
+        raise ConfigError("No robot is chosen; give e.g. robot=sim_arm.")
+
+
+@dataclass(kw_only=True, slots=True)
+class SimArmConfig(RobotConfig):
     """A robot simulated in its own process, in wall-clock time.
 
     Attributes:
         kind: "sim_arm".
         step_hz: physics and state rate, steps per second; a multiple of the control rate.
         start_timeout: seconds the process may take to build or reset its scene.
+        priority: real-time priority to ask for, 1 to 99, so that the plant keeps to the clock
+            on a busy machine; 0, or where the system refuses: normal scheduling.
         gate: limits; wider than those of a real arm (0.25 m/s).
     """
 
     kind: str = "sim_arm"
     step_hz: float = 100.0
     start_timeout: float = 60.0
+    priority: int = 10
     gate: GateConfig = field(default_factory=_sim_arm_gate)
 
     def __post_init__(self) -> None:
@@ -118,13 +137,20 @@ class SimArmConfig:
         for name in ("step_hz", "start_timeout"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"robot.{name} is {getattr(self, name)}; it must be positive.")
+        if not 0 <= self.priority <= 99:
+            raise ConfigError(f"robot.priority is {self.priority}; give 1 to 99, or 0 for none.")
 
-    def build(self, factory: Callable[[], Any]) -> "Any":
+    def build(self, factory: Callable[[], Any]) -> Any:
         """Start the process and return the `SimArm`; close it when done.
 
         Args:
-            factory: picklable; called in the new process, returns a `sim_arm.Plant`.
+            factory: picklable; called in the new process, returns a `plant.Plant`.
         """
         from robot_drivers.sim_arm import SimArm
 
-        return SimArm(factory, step_hz=self.step_hz, start_timeout=self.start_timeout)
+        return SimArm(
+            factory,
+            step_hz=self.step_hz,
+            start_timeout=self.start_timeout,
+            priority=self.priority,
+        )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from robot_drivers.config import GateConfig
 from robot_drivers.limits import Body, Cause
 from vla.embodiment import Embodiment
-from vla.errors import RobotError
+from vla.errors import ContractError, RobotError
 from vla.types import Float32
 
 Float64 = NDArray[np.float64]
@@ -60,6 +60,11 @@ class SafetyGate:
         self.reset()
 
     @property
+    def max_age(self) -> float:
+        """Oldest observation a command may rest on, seconds."""
+        return self._config.max_age
+
+    @property
     def latch_cause(self) -> Cause:
         """NONE, or why nothing may move until `release`."""
         return self._latch
@@ -72,6 +77,8 @@ class SafetyGate:
 
     def latch(self, cause: Cause = Cause.ESTOP) -> None:
         """Stop for good, from any thread: the emergency stop, or a fault of the driver."""
+        if cause is Cause.NONE:
+            raise ContractError("NONE is no cause to latch for; release() opens the gate.")
         self._latch = cause
 
     def release(self) -> None:
@@ -91,6 +98,8 @@ class SafetyGate:
             RobotError: when there is neither a sensor nor a last command to hold.
         """
         measured = np.asarray(state, np.float64)
+        if measured.shape != (len(self._embodiment.state),):
+            measured = np.full(len(self._embodiment.state), np.nan)
         wanted = self._readable(action)
         cause = self._latch or self._refusal(wanted, action, measured, age)
         abrupt = False
@@ -138,7 +147,7 @@ class SafetyGate:
             return Cause.SHAPE
         if not np.isfinite(wanted).all():
             return Cause.NOT_FINITE
-        if measured.shape != (len(self._embodiment.state),) or not np.isfinite(measured).all():
+        if not np.isfinite(measured).all():
             return Cause.SENSOR
         command = wanted.astype(np.float64)
         velocity = body.velocity(command, self._origin(measured))

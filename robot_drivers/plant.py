@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from robot_drivers.shared_slot import SharedSlot
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError, VlaError
+from vla.runtime.priority import take_priority
 from vla.runtime.ticker import Ticker
 from vla.types import Float32, Observation, Outcome
 
@@ -87,10 +88,11 @@ def frame_fields(embodiment: Embodiment) -> list[tuple]:
     return [("time", "<f8"), *pictures]
 
 
-def serve(factory: Callable[[], Plant], pipe: Connection, step_hz: float) -> None:
+def serve(factory: Callable[[], Plant], pipe: Connection, step_hz: float, priority: int) -> None:
     """Body of the process: build the plant, then run it until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the parent decides
     parent = os.getppid()
+    scheduler = take_priority(priority)  # real hardware does not wait for the host's CPU either
     plant = None
     slots: list[SharedSlot] = []
     try:
@@ -101,7 +103,7 @@ def serve(factory: Callable[[], Plant], pipe: Connection, step_hz: float) -> Non
         ):
             slots.append(SharedSlot(fields(plant.embodiment), name=name))
         runner = PlantRunner(plant, pipe, *slots, step_hz=step_hz)
-        pipe.send(("ready", None))
+        pipe.send(("ready", scheduler))
         runner.run(lambda: os.getppid() == parent)
     except VlaError as error:
         pipe.send(("error", f"{type(error).__name__}: {error}"))

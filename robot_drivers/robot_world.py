@@ -63,7 +63,6 @@ class RobotWorld:
         instruction: str = "",
         scene: Scene | None = None,
         log: FlightLog | None = None,
-        max_age: float = 0.25,
         clock: Callable[[], float] = time.monotonic,
         ticker: Ticker | None = None,
     ):
@@ -76,7 +75,6 @@ class RobotWorld:
             instruction: what to do; empty: what the scene says.
             scene: sets episodes up and judges them; None: a person does.
             log: written every tick; stays open.
-            max_age: oldest state or picture an episode may begin with, seconds.
             clock: seconds, monotonic; shared with the robot's capture times.
             ticker: the control grid; None: the embodiment's rate.
         """
@@ -84,7 +82,7 @@ class RobotWorld:
         self.gate = gate
         self._robot, self._cameras, self._scene, self._log = robot, cameras, scene, log
         self._instruction, self._said = instruction, instruction
-        self._max_age, self._clock = max_age, clock
+        self._clock = clock
         self._ticker = ticker or Ticker(self.embodiment.hz)
         self._connected = self._closed = False
         self._slot: Slot | None = None
@@ -108,9 +106,9 @@ class RobotWorld:
         self._slot = None
         observation = self._observe()
         age = self._age()
-        if not age <= self._max_age:
+        if not age <= self.gate.max_age:
             raise RobotError(
-                f"The newest state or picture is {age:.2f} s old; at most {self._max_age} s "
+                f"The newest state or picture is {age:.2f} s old; at most {self.gate.max_age} s "
                 "are allowed. Check the cameras and the arm."
             )
         problems = self.gate.check_start(observation.state[-1])
@@ -169,7 +167,7 @@ class RobotWorld:
 
     def _observe(self) -> Observation:
         state, self._state_time = self._robot.read()
-        if not np.isfinite(state).all():
+        if state.shape != (len(self.embodiment.state),) or not np.isfinite(state).all():
             raise RobotError(f"The robot measured {state.tolist()}; a sensor is not to be trusted.")
         frames: Frames = self._cameras.latest()
         check_frames(frames, self.embodiment)

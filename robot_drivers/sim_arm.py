@@ -28,7 +28,11 @@ from vla.types import Float32, Outcome
 
 
 class SimArm:
-    """Implements Robot, CameraSource and Scene for `RobotWorld`. Close it when done."""
+    """Implements Robot, CameraSource and Scene for `RobotWorld`. Close it when done.
+
+    Attributes:
+        scheduler: "normal" or "real-time <level>", as the plant's process obtained it.
+    """
 
     def __init__(
         self,
@@ -36,6 +40,7 @@ class SimArm:
         *,
         step_hz: float = 100.0,
         start_timeout: float = 60.0,
+        priority: int = 0,
     ):
         """Start the process and wait until the plant is built.
 
@@ -43,6 +48,7 @@ class SimArm:
             factory: picklable; called in the new process.
             step_hz: physics steps per second; a multiple of the embodiment's rate.
             start_timeout: seconds to wait for the plant, and for each scene.
+            priority: real-time priority to ask for (see `vla.runtime.priority`); 0: none.
 
         Raises:
             RobotError: when the process fails, or takes longer.
@@ -53,7 +59,7 @@ class SimArm:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=serve, args=(factory, theirs, step_hz), name="sim-arm", daemon=True
+            target=serve, args=(factory, theirs, step_hz, priority), name="sim-arm", daemon=True
         )
         self._process.start()
         theirs.close()
@@ -63,7 +69,7 @@ class SimArm:
                 self._slots.append(SharedSlot(fields(self.embodiment)))
             self._command, self._state, self._frames = self._slots
             self._pipe.send([slot.name for slot in self._slots])
-            self._receive()
+            self.scheduler = str(self._receive())
         except RobotError:
             self.close()
             raise

@@ -135,6 +135,7 @@ def test_joint_limit_age_and_sensor():
     g = gate()
     judge(g, move())
     assert judge(g, move(), state=np.full(8, np.nan, np.float32)).cause is Cause.SENSOR
+    assert judge(g, move(), state=np.zeros(3, np.float32)).cause is Cause.SENSOR
     with pytest.raises(RobotError, match="nothing to hold"):
         judge(gate(), move(), state=np.full(8, np.nan, np.float32))
 
@@ -170,6 +171,14 @@ def test_latches_after_refusals_in_a_row_and_only_a_release_opens_it():
     assert judge(g, move()).cause is Cause.LATCHED
     g.release()
     assert judge(g, move()).cause is Cause.NONE
+
+
+def test_nobody_latches_for_no_cause():
+    g = gate()
+    g.latch()
+    with pytest.raises(ContractError):
+        g.latch(Cause.NONE)
+    assert judge(g, move()).cause is Cause.ESTOP
 
 
 def test_emergency_stop_is_immediate_and_latched():

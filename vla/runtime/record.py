@@ -103,8 +103,12 @@ class FlightLog:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         except OSError as error:
             raise DataError(f"Flight log {self.path} cannot be made: {error.strerror}.") from error
-        os.write(self._file, head)
-        self._grow()
+        try:
+            os.write(self._file, head)
+            self._grow()
+        except DataError:
+            os.close(self._file)
+            raise
 
     def __len__(self) -> int:
         return self._count
