@@ -117,12 +117,16 @@ def format_number(value: float) -> str:
     return f"{value:.2g}"
 
 
+def _format_place(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def _frame(body: str, y_labels: Mapping[float, float], x_labels: Sequence[float], unit: str) -> str:
     """Axes around `body`, drawn in a 1000 x 300 box; y labels by height in 0..1."""
     marks = [(at, f"{value:.4g}") for at, value in y_labels.items()]
     grid = "".join(f'<path class="grid" d="M0 {300 - 300 * at:.1f}H1000"/>' for at, _ in marks)
     rows = "".join(f'<span style="bottom:{100 * at:.2f}%">{text}</span>' for at, text in marks)
-    columns = "".join(f"<span>{value:,.5g}</span>" for value in x_labels)
+    columns = "".join(f"<span>{_format_place(value)}</span>" for value in x_labels)
     return (
         f'<div class="plot"><div class="y">{rows}</div>'
         f'<svg viewBox="0 0 1000 300" preserveAspectRatio="none" role="img">{grid}{body}</svg>'

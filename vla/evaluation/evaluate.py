@@ -1,17 +1,20 @@
 """Tasks times seeds, in parallel, each episode with the rollout and controller of a robot."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from vla.contract import Policy
 from vla.errors import ConfigError
-from vla.evaluation.journal import Journal
-from vla.evaluation.pool import FilmChoice, Pool, Progress, inference_threads
+from vla.evaluation.journal import EpisodeResult, Journal
+from vla.evaluation.pool import Pool, inference_threads
 from vla.evaluation.provenance import claim_directory, describe_host, describe_setup
 from vla.evaluation.result import Evaluation
+from vla.evaluation.videos import FilmChoice
 from vla.runtime.config import ControlConfig
+
+Progress = Callable[[EpisodeResult, int, int], None]
 
 
 def evaluate(

@@ -8,20 +8,20 @@ GL context never has to change hands.
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from vla import errors
 from vla.contract import Policy
-from vla.errors import VlaError
+from vla.errors import ShapeError, VlaError
 from vla.evaluation.journal import EpisodeResult
+from vla.evaluation.videos import FilmChoice
 from vla.evaluation.worker import Ask, Episode, Failed, Plan, SaveFilm, work
 from vla.runtime.config import ControlConfig
 
@@ -72,7 +72,7 @@ class Pool:
     workers: int
     batch: int
     max_steps: int
-    films: "FilmChoice"
+    films: FilmChoice
     timing: Timing = field(default_factory=Timing)
 
     def run(self, episodes: Iterable[tuple[str, int]]) -> Iterator[EpisodeResult]:
@@ -89,7 +89,7 @@ class Pool:
                 self._assign(worker, queue)
             yield from self._serve(workers, queue)
             for worker in workers:
-                worker.process.join()
+                _finish(worker)
         finally:
             for worker in workers:
                 worker.process.terminate()
@@ -111,14 +111,14 @@ class Pool:
             ready = wait(list(thinking), timeout)
             for connection in ready:
                 worker = thinking[connection]
-                message = self._receive(worker)
+                message = _receive(worker)
                 if isinstance(message, Ask):
                     worker.ask = message
                     waiting.append(worker)
                 else:
                     self.timing.steps += message.steps
                     if path := self.films.choose(message):
-                        worker.connection.send(SaveFilm(str(path)))
+                        _send(worker, SaveFilm(str(path)))
                     self._assign(worker, queue)
                     yield message
             if waiting and (full or not ready):
@@ -128,18 +128,20 @@ class Pool:
         """Plan for the longest-waiting workers, one batch of them; the seconds it took."""
         served = [waiting.popleft() for _ in range(min(self.batch, len(waiting)))]
         fill = served[:1] * (self.batch - len(served))
-        asks = [worker.ask for worker in served + fill]
+        asks = [worker.ask for worker in served + fill if worker.ask is not None]
         begun = perf_counter()
         chunks = self.policy.act(
             [ask.observation for ask in asks], seeds=[ask.seed for ask in asks]
         )
         seconds = perf_counter() - begun
+        if len(chunks) != len(asks):
+            raise ShapeError(f"The policy made {len(chunks)} plans for {len(asks)} observations.")
         self.timing.inference_seconds += seconds
         self.timing.batches += 1
         self.timing.plans += len(served)
         for worker, chunk in zip(served, chunks, strict=False):
             worker.ask = None
-            worker.connection.send(Plan(chunk, 1000 * seconds))
+            _send(worker, Plan(chunk, 1000 * seconds))
         return seconds
 
     def _assign(self, worker: _Worker, queue: "_Queue") -> None:
@@ -148,22 +150,7 @@ class Pool:
         worker.episode = None
         if following is not None:
             worker.episode = Episode(*following, film=self.films.wanted(following[0]))
-        worker.connection.send(worker.episode)
-
-    def _receive(self, worker: _Worker) -> Ask | EpisodeResult:
-        where = f"Episode task={worker.episode.task!r} seed={worker.episode.seed}"
-        try:
-            message = worker.connection.recv()
-        except (EOFError, ConnectionResetError) as error:
-            worker.process.join(timeout=5)
-            raise VlaError(
-                f"{where}: its worker process died (exit code {worker.process.exitcode}; a "
-                "negative number is a signal, -9 often means out of memory). Finished episodes "
-                "are kept; run again to go on."
-            ) from error
-        if isinstance(message, Failed):
-            raise _rebuild(message, where)
-        return message
+        _send(worker, worker.episode)
 
     def _start(self, number: int) -> _Worker:
         context = get_context("spawn")
@@ -186,42 +173,6 @@ class Pool:
         return _Worker(process=process, connection=mine)
 
 
-class FilmChoice:
-    """Films the first `each` successes and failures of every task."""
-
-    def __init__(self, directory: Path, each: int):
-        """Films that are in `directory` already count."""
-        self._directory = directory
-        self._each = each
-        self._counts: dict[tuple[str, bool], int] = {}
-
-    def count(self, result: EpisodeResult) -> None:
-        """Take an earlier episode into account when its film exists."""
-        if film_path(self._directory, result).exists():
-            self._add(result)
-
-    def wanted(self, task: str) -> bool:
-        """Whether a film of `task` may still be chosen, so that its frames must be kept."""
-        return any(self._counts.get((task, verdict), 0) < self._each for verdict in (True, False))
-
-    def choose(self, result: EpisodeResult) -> Path | None:
-        """Where to write the film of an episode that was recorded; None: drop it."""
-        if self._counts.get((result.task, result.success), 0) >= self._each:
-            return None
-        self._add(result)
-        return film_path(self._directory, result)
-
-    def _add(self, result: EpisodeResult) -> None:
-        key = (result.task, result.success)
-        self._counts[key] = self._counts.get(key, 0) + 1
-
-
-def film_path(directory: Path, result: EpisodeResult) -> Path:
-    """Where the film of an episode lies, if it was filmed."""
-    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in result.task)
-    return directory / "videos" / f"{safe}-{result.seed}.mp4"
-
-
 class _Queue:
     """Episodes by task; a worker keeps its task while there is some left, to keep its world."""
 
@@ -240,6 +191,48 @@ class _Queue:
             return None
         chosen = task if task in left else max(left, key=left.__getitem__)
         return chosen, self._seeds[chosen].popleft()
+
+
+def _send(worker: _Worker, message: Any) -> None:
+    try:
+        worker.connection.send(message)
+    except (BrokenPipeError, ConnectionResetError) as error:
+        raise _explain_death(worker) from error
+
+
+def _receive(worker: _Worker) -> Ask | EpisodeResult:
+    try:
+        message = worker.connection.recv()
+    except (EOFError, ConnectionResetError) as error:
+        raise _explain_death(worker) from error
+    if isinstance(message, Failed):
+        raise _rebuild(message, _describe(worker))
+    return message
+
+
+def _finish(worker: _Worker) -> None:
+    """Wait for the end of a worker that has no more episodes; it may still save a film."""
+    worker.process.join()
+    if worker.process.exitcode == 0:
+        return
+    if worker.connection.poll():
+        _receive(worker)
+    raise _explain_death(worker)
+
+
+def _explain_death(worker: _Worker) -> VlaError:
+    worker.process.join(timeout=5)
+    return VlaError(
+        f"{_describe(worker)}: its worker process died (exit code {worker.process.exitcode}; a "
+        "negative number is a signal, -9 often means out of memory). Finished episodes are "
+        "kept; run again to go on."
+    )
+
+
+def _describe(worker: _Worker) -> str:
+    if worker.episode is None:
+        return f"{worker.process.name}, after its last episode"
+    return f"Episode task={worker.episode.task!r} seed={worker.episode.seed}"
 
 
 def _rebuild(failed: Failed, where: str) -> VlaError:
@@ -280,6 +273,3 @@ def inference_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-Progress = Callable[[EpisodeResult, int, int], None]

@@ -21,6 +21,7 @@ def write_report(
     metrics: str | Path | None = None,
     open_loop: Mapping[str, Any] | None = None,
     live: Mapping[str, Any] | None = None,
+    flight: str | Path | None = None,
     timings: Mapping[str, float] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -39,6 +40,7 @@ def write_report(
         open_loop: what `measure_open_loop` returns.
         live: summary of a live run; {"edges", "counts"} and lists of samples become histograms,
             units are read off the keys ("lateness_ms").
+        flight: log of that run, for the histogram of its lateness.
         timings: seconds by stage.
         provenance: added to that of the reference evaluation.
 
@@ -61,7 +63,7 @@ def write_report(
     parts += [
         sections.show_open_loop(open_loop),
         sections.show_training(Path(metrics) if metrics is not None else None),
-        sections.show_live(live),
+        sections.show_live(live, Path(flight) if flight is not None else None),
         sections.show_times(timings),
         sections.show_provenance({**_collect_provenance(main), **(provenance or {})}),
         _show_small_print(main),

@@ -15,8 +15,9 @@ from vla.evaluation.charts import (
     format_number,
 )
 from vla.evaluation.conditions import compare_conditions
-from vla.evaluation.pool import film_path
 from vla.evaluation.result import Evaluation, Rate
+from vla.evaluation.videos import film_path
+from vla.runtime.record import read_flight
 
 TELLING = ("loss", "ground", "error", "accuracy", "success", "distance")
 FILM_BYTES = 48 * 2**20  # of all films together, so that the page still opens
@@ -131,12 +132,13 @@ def show_open_loop(result: Mapping[str, Any] | None) -> str:
     return _section("Open-loop error on held-out demonstrations", body, note)
 
 
-def show_live(summary: Mapping[str, Any] | None) -> str:
-    """The timing of a live run: scalars as a table, {"edges", "counts"} and lists as histograms."""
-    if not summary:
-        return ""
+def show_live(summary: Mapping[str, Any] | None, flight: Path | None = None) -> str:
+    """A live run: scalars as a table; lists, {"edges", "counts"} and `flight` as histograms."""
     rows, charts = [], []
-    for key, value in _flatten(summary):
+    if flight is not None and flight.exists():
+        lateness = read_flight(flight).ticks["lateness"] * 1e3
+        charts.append(_draw_samples("lateness of ticks", lateness.tolist(), "ms"))
+    for key, value in _flatten(summary or {}):
         name, unit = _split_unit(key)
         if isinstance(value, Mapping):
             charts.append(draw_histogram(name, value["edges"], value["counts"], unit))
@@ -146,7 +148,8 @@ def show_live(summary: Mapping[str, Any] | None) -> str:
             text = f"{value:.5g}" if isinstance(value, float) else str(value)
             rows.append([name, f"{text} {unit}".strip()])
     figures = f'<div class="figures">{"".join(charts)}</div>' if charts else ""
-    return _section("Live control loop", figures + _make_table(["", ""], rows))
+    table = _make_table(["", ""], rows) if rows else ""
+    return _section("Live control loop", figures + table)
 
 
 def show_films(evaluation: Evaluation) -> str:
@@ -169,7 +172,8 @@ def show_films(evaluation: Evaluation) -> str:
             films.append(
                 '<figure><video controls loop muted playsinline preload="metadata" '
                 f'src="data:video/mp4;base64,{data}"></video><div class="small">'
-                f"{escape(episode.task)}, seed {episode.seed}</div></figure>"
+                f"{escape(episode.task)}, seed {episode.seed}: "
+                f"{escape(episode.instruction or 'no instruction')}</div></figure>"
             )
         if films:
             kind = "good" if verdict else "bad"

@@ -91,8 +91,8 @@ class PairedComparison:
         return (self.both + self.only_first) / self.n, (self.both + self.only_second) / self.n
 
 
-def compare_paired(
-    first: Mapping[Hashable, bool], second: Mapping[Hashable, bool], confidence: float = 0.95
+def compare_paired[Key: Hashable](
+    first: Mapping[Key, bool], second: Mapping[Key, bool], confidence: float = 0.95
 ) -> PairedComparison:
     """Compare two result sets keyed alike, e.g. by (task, seed).
 

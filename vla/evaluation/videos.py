@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vla.errors import DataError
+from vla.evaluation.journal import EpisodeResult
 from vla.types import Observation, Outcome, Uint8
 
 HEIGHT = 256
@@ -19,7 +20,7 @@ ENCODERS = {  # first choice first; all of them play in current browsers from an
 
 
 class Film:
-    """Frames of one episode: all cameras side by side, instruction and outcome below."""
+    """Frames of one episode: all cameras side by side, instruction and outcome above."""
 
     def __init__(self, *, hz: float):
         """`hz`: control rate; the film runs in real time."""
@@ -36,7 +37,7 @@ class Film:
         self._frames.append({name: image[-1] for name, image in observation.images.items()})
 
     def caption(self, instruction: str, outcome: Outcome, *, steps: int) -> None:
-        """Set the two lines below the pictures."""
+        """Set the two lines above the pictures (below, a player's controls would hide them)."""
         verdict = "success" if outcome.success else "failure"
         detail = f": {outcome.reason}" if outcome.reason and outcome.reason != verdict else ""
         seconds = steps / self._hz
@@ -58,7 +59,43 @@ class Film:
             picture = np.concatenate([_enlarge(frame[name]) for name in sorted(frame)], axis=1)
             if strip is None:
                 strip = _draw_caption(self._lines, picture.shape[1], success=self._success)
-            yield np.concatenate([picture, strip])
+            yield np.concatenate([strip, picture])
+
+
+class FilmChoice:
+    """Films the first `each` successes and failures of every task."""
+
+    def __init__(self, directory: Path, each: int):
+        """Films that are in `directory` already count."""
+        self._directory = directory
+        self._each = each
+        self._counts: dict[tuple[str, bool], int] = {}
+
+    def count(self, result: EpisodeResult) -> None:
+        """Take an earlier episode into account when its film exists."""
+        if film_path(self._directory, result).exists():
+            self._add(result)
+
+    def wanted(self, task: str) -> bool:
+        """Whether a film of `task` may still be chosen, so that its frames must be kept."""
+        return any(self._counts.get((task, verdict), 0) < self._each for verdict in (True, False))
+
+    def choose(self, result: EpisodeResult) -> Path | None:
+        """Where to write the film of an episode that was recorded; None: drop it."""
+        if self._counts.get((result.task, result.success), 0) >= self._each:
+            return None
+        self._add(result)
+        return film_path(self._directory, result)
+
+    def _add(self, result: EpisodeResult) -> None:
+        key = (result.task, result.success)
+        self._counts[key] = self._counts.get(key, 0) + 1
+
+
+def film_path(directory: Path, result: EpisodeResult) -> Path:
+    """Where the film of an episode lies, if it was filmed."""
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in result.task)
+    return directory / "videos" / f"{safe}-{result.seed}.mp4"
 
 
 def encode_video(path: str | Path, pictures: Iterable[Uint8], *, hz: float) -> None:

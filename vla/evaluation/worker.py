@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from multiprocessing.connection import Connection
 from time import perf_counter
 from typing import Any
@@ -108,15 +109,15 @@ class Worker:
         self.film = Film(hz=world.embodiment.hz) if episode.film else None
         self._policy.milliseconds.clear()
         begun = perf_counter()
-        actions, first, last = hashlib.sha256(), None, None
-        for tick in rollout(world, controller, seed=episode.seed, max_steps=self._max_steps):
-            actions.update(np.ascontiguousarray(tick.action).tobytes())
-            first = first or tick.observation
-            last = tick
+        actions = hashlib.sha256()
+        ticks = rollout(world, controller, seed=episode.seed, max_steps=self._max_steps)
+        begin = last = next(ticks)  # there is always one
+        for last in chain([begin], ticks):
+            actions.update(np.ascontiguousarray(last.action).tobytes())
             if self.film is not None:
-                self.film.add(tick.observation)
+                self.film.add(last.observation)
         times = self._policy.milliseconds
-        outcome = last.outcome
+        first, outcome = begin.observation, last.outcome
         if self.film is not None:
             self.film.add(last.next_observation)
             self.film.caption(first.instruction, outcome, steps=last.index + 1)
@@ -135,12 +136,13 @@ class Worker:
         )
 
     def _prepare(self, task: str) -> World:
-        if self._world is None or task != self._task:
-            self.close()
-            self._world = self._world_config.build(task)
-            self._task = task
-            self._policy.embodiment.require(self._world.embodiment, mine="policy", theirs="world")
-        return self._world
+        if self._world is not None and task == self._task:
+            return self._world
+        self.close()
+        world: World = self._world_config.build(task)
+        self._world, self._task = world, task
+        self._policy.embodiment.require(world.embodiment, mine="policy", theirs="world")
+        return world
 
     def close(self) -> None:
         """Close the world, if there is one."""
@@ -161,10 +163,10 @@ def work(
     worker = Worker(PipePolicy(connection, embodiment, history), world, control, max_steps)
     try:
         while (order := connection.recv()) is not None:
-            if isinstance(order, SaveFilm):
-                worker.film.save(order.path)
-            else:
+            if not isinstance(order, SaveFilm):
                 connection.send(worker.run(order))
+            elif worker.film is not None:
+                worker.film.save(order.path)
     except Exception as error:
         with suppress(OSError):  # when the parent is gone there is nobody left to tell
             connection.send(Failed(type(error).__name__, str(error), traceback.format_exc()))

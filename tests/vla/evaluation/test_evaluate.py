@@ -13,7 +13,7 @@ import torch
 
 from tests.vla.evaluation.conftest import ROOT
 from tests.vla.evaluation.fakes import EMBODIMENT, PointConfig, SeekPolicy
-from vla.errors import ConfigError, DataError, EmbodimentMismatch, VlaError
+from vla.errors import ConfigError, DataError, EmbodimentMismatch, ShapeError, VlaError
 from vla.evaluation.conditions import compare_conditions
 from vla.evaluation.evaluate import evaluate
 from vla.evaluation.result import Evaluation
@@ -201,3 +201,18 @@ def test_a_killed_evaluation_goes_on_where_it_stopped(tmp_path):
     assert journal.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
     whole = run(tmp_path / "whole", world=PointConfig(delay_s=0.01))
     assert [e.actions for e in resumed.episodes] == [e.actions for e in whole.episodes]
+
+
+def test_a_policy_that_leaves_plans_out_is_refused(tmp_path):
+    class Lazy(SeekPolicy):
+        def act(self, observations, *, seeds):
+            return super().act(observations, seeds=seeds)[:1]
+
+    with pytest.raises(ShapeError, match="1 plans for 2 observations"):
+        run(tmp_path, Lazy())
+
+
+def test_a_film_that_cannot_be_saved_is_an_error(tmp_path):
+    (tmp_path / "videos").write_text("in the way")
+    with pytest.raises(VlaError, match="videos"):
+        run(tmp_path, videos=1, tasks=["touch"], seeds=SEEDS[:1])

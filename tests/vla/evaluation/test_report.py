@@ -5,10 +5,12 @@ from html.parser import HTMLParser
 
 import pytest
 
+from tests.vla.evaluation.fakes import EMBODIMENT
 from vla.evaluation.journal import EpisodeResult
-from vla.evaluation.pool import film_path
 from vla.evaluation.report import write_report
 from vla.evaluation.result import Evaluation
+from vla.evaluation.videos import film_path
+from vla.runtime.record import FlightLog
 
 VOID = {"meta", "br", "link", "img", "path", "rect"}
 NASTY = 'a<script>alert("x")</script>&b'
@@ -41,6 +43,14 @@ def read(path):
     checker.feed(path.read_text())
     assert checker.open == []
     return checker
+
+
+def record_flight(path):
+    log = FlightLog(path, embodiment=EMBODIMENT, causes=["NONE"])
+    for lateness in (0.0, 0.001, 0.02):
+        log.append(lateness=lateness)
+    log.close()
+    return path
 
 
 def make_evaluation(directory, successes, n=10, task=NASTY):
@@ -98,6 +108,7 @@ def test_a_full_report_is_self_contained_and_escaped(tmp_path):
             "lateness_ms": {"p99": 0.5, "histogram": {"edges": [0, 1, 2], "counts": [5, 1]}},
             "inference_ms": [5.0, 6.0, 7.5],
         },
+        flight=record_flight(tmp_path / "flight.log"),
         timings={"train": 3700.0},
         provenance={"note": NASTY},
     )
@@ -115,6 +126,7 @@ def test_a_full_report_is_self_contained_and_escaped(tmp_path):
     assert "seeds, 1000000 to 1000009" in checker.text
     assert "1 h 01 min" in checker.text
     assert len(re.findall(r'class="number best">0\.250', page.read_text())) == 4
+    assert "lateness of ticks" in checker.text
     for heading in ("Training", "Live control loop", "Episodes", "Open-loop", "Small print"):
         assert heading in checker.text
 
