@@ -66,6 +66,7 @@ def test_a_legal_command_goes_out_bit_for_bit():
         (np.full(7, 1e300), Cause.NOT_FINITE),
         (move(x=0.2), Cause.BOUNDS),
         (move(grip=1.01), Cause.BOUNDS),
+        (move(grip=-0.01), Cause.BOUNDS),
         (move(x=0.01, y=0.01), Cause.VELOCITY),  # 0.28 m/s, though each axis has 0.2
         (move(turn=0.06), Cause.VELOCITY),
         (move(x=0.0125), Cause.NONE),
