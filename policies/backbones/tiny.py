@@ -138,7 +138,7 @@ class Eye(nn.Module):
         self.convolutions = nn.ModuleList(
             nn.Conv2d(channels, channels, 3, padding=d, dilation=d) for d in dilations
         )
-        self.norms = nn.ModuleList(nn.GroupNorm(4, channels) for _ in dilations)
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in dilations)
         self.film = nn.Linear(condition, 2 * channels * config.blocks)
         nn.init.normal_(self.film.weight, std=0.02)
         nn.init.zeros_(self.film.bias)
@@ -156,9 +156,11 @@ class Eye(nn.Module):
         pixels = image.permute(0, 3, 1, 2).float() / 127.5 - 1.0  # channels_last as it lies
         x = self.stem(pixels)
         films = self.film(condition).unflatten(1, (len(self.convolutions), 2, -1, 1, 1))
-        for index, (convolve, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+        for index, convolve in enumerate(self.convolutions):
+            # per cell over the channels: as good here as GroupNorm, and far cheaper on a CPU
+            normed = self.norms[index](x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
             scale, shift = films[:, index, 0], films[:, index, 1]
-            x = x + convolve(F.relu(torch.addcmul(shift, norm(x), 1 + scale)))
+            x = x + convolve(F.relu(torch.addcmul(shift, normed, 1 + scale)))
         return x
 
     def describe(self, features: Tensor) -> Tensor:

@@ -1,0 +1,207 @@
+"""The policy of the house: normalizers, a backbone and a head."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from policies.config import VlaPolicyConfig
+from policies.normalizer import Normalizer
+from vla.embodiment import Embodiment
+from vla.errors import ConfigError, ShapeError
+from vla.types import ActionChunk, Observation
+
+if TYPE_CHECKING:
+    from vla.data.batch import Batch
+    from vla.data.stats import Statistics
+
+_STATE_LIMIT = 5.0  # normalised; a state far outside the data must not swamp the network
+
+
+class VlaPolicy(nn.Module):
+    """Sees, reads, plans: `vla.contract.Policy`, and an `nn.Module` with a loss.
+
+    Attributes:
+        embodiment: whose observations it takes and whose actions it plans.
+        history: observation steps T.
+        horizon: planned rows H.
+    """
+
+    def __init__(
+        self, config: VlaPolicyConfig, embodiment: Embodiment, statistics: "Statistics | None"
+    ):
+        super().__init__()
+        self.config = config
+        self.embodiment = embodiment
+        self.history = config.history
+        self.horizon = config.horizon
+        _check_bounded(config, embodiment)
+        mode, bounded = config.normalization, config.bounded_axes
+        self.state_normalizer = Normalizer(
+            embodiment.state, what="state", mode=mode, bounded=bounded
+        )
+        self.action_normalizer = Normalizer(
+            embodiment.action, what="action", mode=mode, bounded=bounded
+        )
+        if statistics is not None:
+            self.state_normalizer.fill(statistics.state)
+            self.action_normalizer.fill(statistics.action)
+        self.backbone = config.backbone.build(embodiment, history=config.history)
+        self.head = config.head.build(
+            context_dim=self.backbone.dim,
+            action_dim=len(embodiment.action),
+            horizon=config.horizon,
+        )
+
+    def loss(
+        self, batch: "Batch", *, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Training loss; a function of weights, batch and generator only.
+
+        Args:
+            batch: of B windows with T == `history` and H == `horizon`.
+            generator: the only source of randomness.
+
+        Returns:
+            Scalar loss = "action" + grounding_weight * "grounding", and these parts, detached.
+            Samples without a real action entry do not count.
+        """
+        actions = self.action_normalizer(batch.actions)
+        state = self._normalize_state(batch.state)
+        if self.config.state_noise > 0:
+            state = state + self.config.state_noise * draw(state, generator)
+        context = self.backbone.encode(batch.images, batch.instruction, state)
+        per_sample = self.head.loss(context, actions, batch.mask, generator=generator)
+        real = (batch.mask > 0).any(dim=(1, 2))
+        action = (per_sample * real).sum() / real.sum().clamp(min=1)
+        grounding = grounding_loss(context.labels, batch.labels)
+        total = action
+        if grounding is not None:
+            total = total + self.config.grounding_weight * grounding
+        parts = {"loss": total, "action": action, "grounding": grounding}
+        return total, {key: value.detach() for key, value in parts.items() if value is not None}
+
+    def act(
+        self, observations: Sequence[Observation], *, seeds: Sequence[int]
+    ) -> list[ActionChunk]:
+        """One chunk per observation, within the embodiment's bounds; see `Policy.act`.
+
+        Rows that are `pending` come back unchanged as the first rows of the chunk.
+
+        Raises:
+            ShapeError: when an observation is out of contract.
+        """
+        if len(observations) != len(seeds):
+            raise ShapeError(f"{len(observations)} observations but {len(seeds)} seeds.")
+        for observation in observations:
+            self._check(observation)
+        chunks: dict[int, ActionChunk] = {}
+        # Observations with equally many committed rows share a pass through the network.
+        order = sorted(range(len(observations)), key=lambda i: _committed(observations[i]))
+        for _, group in groupby(order, key=lambda i: _committed(observations[i])):
+            members = list(group)
+            actions = self._plan([observations[i] for i in members], [seeds[i] for i in members])
+            for index, rows in zip(members, actions, strict=True):
+                chunks[index] = ActionChunk(actions=rows, time=observations[index].time)
+        return [chunks[i] for i in range(len(observations))]
+
+    @torch.inference_mode()
+    def _plan(self, observations: list[Observation], seeds: list[int]) -> np.ndarray:
+        """Actions float32 (n, H, A) for observations with equally many committed rows."""
+        device = self.action_normalizer.center.device
+        images = {
+            name: torch.from_numpy(np.stack([o.images[name] for o in observations])).to(device)
+            for name in self.embodiment.cameras
+        }
+        state = torch.from_numpy(np.stack([o.state for o in observations])).to(device)
+        texts = [observation.instruction for observation in observations]
+        shape = (self.horizon, len(self.embodiment.action))
+        noise = torch.stack(
+            [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        ).to(device)  # drawn on the CPU, so that a seed means the same on every device
+        rows = _committed(observations[0])
+        pending = None
+        if rows:
+            committed = np.stack([o.pending for o in observations])
+            pending = self.action_normalizer(torch.from_numpy(committed).to(device))
+        context = self.backbone.encode(images, texts, self._normalize_state(state))
+        plan = self.action_normalizer.inverse(self.head.sample(context, pending, noise).float())
+        low = np.array([axis.low for axis in self.embodiment.action], np.float32)
+        high = np.array([axis.high for axis in self.embodiment.action], np.float32)
+        actions = np.clip(plan.cpu().numpy(), low, high)
+        if rows:
+            actions[:, :rows] = committed  # exactly, without the way there and back
+        return actions
+
+    def _normalize_state(self, state: Tensor) -> Tensor:
+        return self.state_normalizer(state).clamp(-_STATE_LIMIT, _STATE_LIMIT)
+
+    def _check(self, observation: Observation) -> None:
+        """Raise ShapeError unless `observation` is what this policy was made for."""
+        for name, camera in self.embodiment.cameras.items():
+            if name not in observation.images:
+                have = ", ".join(sorted(observation.images)) or "none"
+                raise ShapeError(f"The observation lacks camera {name!r} (it has: {have}).")
+            want = (self.history, camera.height, camera.width, 3)
+            if observation.images[name].shape != want:
+                raise ShapeError(
+                    f"Image {name!r} has shape {observation.images[name].shape}; the policy "
+                    f"needs {want}: T == history, height, width, colours."
+                )
+        want = (self.history, len(self.embodiment.state))
+        if observation.state.shape != want:
+            raise ShapeError(f"State has shape {observation.state.shape}; it must be {want}.")
+        if not np.isfinite(observation.state).all():
+            raise ShapeError("State holds NaN or inf; a sensor is not to be trusted.")
+        if observation.pending is not None:
+            rows, axes = observation.pending.shape
+            if rows > self.horizon or axes != len(self.embodiment.action):
+                raise ShapeError(
+                    f"Pending has shape {(rows, axes)}; it must be at most {self.horizon} rows "
+                    f"of {len(self.embodiment.action)} axes."
+                )
+            if not np.isfinite(observation.pending).all():
+                raise ShapeError("Pending actions hold NaN or inf.")
+
+
+def draw(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal noise shaped like `like`, drawn on the generator's device."""
+    noise = torch.randn(like.shape, generator=generator, device=generator.device)
+    return noise.to(like.device)
+
+
+def grounding_loss(predicted: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor | None:
+    """Smooth L1 over the names both have; None without one.
+
+    Entries that are not finite (the thing has no place in this image) do not count.
+
+    Raises:
+        ShapeError: when a label has not as many entries as its prediction.
+    """
+    losses = []
+    for name in sorted(predicted.keys() & labels.keys()):
+        guess, truth = predicted[name].float(), labels[name]
+        if guess.shape != truth.shape:
+            raise ShapeError(
+                f"Label {name!r} has shape {tuple(truth.shape)}; the backbone predicts "
+                f"{tuple(guess.shape)}."
+            )
+        known = truth.isfinite()
+        error = F.smooth_l1_loss(guess, truth.nan_to_num(), beta=0.1, reduction="none")
+        losses.append((error * known).sum() / known.sum().clamp(min=1))
+    return torch.stack(losses).mean() if losses else None
+
+
+def _committed(observation: Observation) -> int:
+    return 0 if observation.pending is None else observation.pending.shape[0]
+
+
+def _check_bounded(config: VlaPolicyConfig, embodiment: Embodiment) -> None:
+    known = {axis.name for axis in (*embodiment.state, *embodiment.action)}
+    unknown = sorted(set(config.bounded_axes) - known)
+    if unknown:
+        raise ConfigError(f"bounded_axes names {unknown}; the axes are: {sorted(known)}.")
