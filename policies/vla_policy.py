@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from policies.config import VlaPolicyConfig
+from policies.heads.interface import draw
 from policies.normalizer import Normalizer
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError, ShapeError
@@ -166,12 +167,6 @@ class VlaPolicy(nn.Module):
                 )
             if not np.isfinite(observation.pending).all():
                 raise ShapeError("Pending actions hold NaN or inf.")
-
-
-def draw(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal noise shaped like `like`, drawn on the generator's device."""
-    noise = torch.randn(like.shape, generator=generator, device=generator.device)
-    return noise.to(like.device)
 
 
 def grounding_loss(predicted: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor | None:

@@ -58,3 +58,9 @@ def commit(rows: Tensor, pending: Tensor | None) -> Tensor:
     if pending is None or pending.shape[1] == 0:
         return rows
     return torch.cat([pending.to(rows.dtype), rows[:, pending.shape[1] :]], dim=1)
+
+
+def draw(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal noise shaped like `like`, drawn on the generator's device."""
+    noise = torch.randn(like.shape, generator=generator, device=generator.device)
+    return noise.to(like.device)

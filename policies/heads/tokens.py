@@ -1,0 +1,125 @@
+"""Actions as words (RT-2, arXiv 2307.15818; OpenVLA, arXiv 2406.09246).
+
+Every action scalar falls into one of a few bins; a small decoder writes the bins of the
+chunk one after the other, row by row. Only bins can be written: the output layer has no
+other symbol.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from policies.backbones.interface import Context
+from policies.config import TokensConfig
+from policies.heads.interface import Head, average, commit
+from policies.transformer import Attention, mlp
+
+
+class TokensHead(Head):
+    """See the module's docstring."""
+
+    def __init__(self, config: TokensConfig, *, context_dim: int, action_dim: int, horizon: int):
+        super().__init__()
+        self.config = config
+        self.shape = (horizon, action_dim)
+        width = config.width
+        self.symbols = nn.Embedding(config.bins + 1, width)  # the last one says "begin"
+        self.axis = nn.Parameter(torch.randn(action_dim, width) * 0.02)
+        self.row = nn.Parameter(torch.randn(horizon, width) * 0.02)
+        self.memory = nn.Linear(context_dim, width)
+        self.layers = nn.ModuleList(
+            _Layer(width, config.attention_heads) for _ in range(config.layers)
+        )
+        self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.bins))
+        nn.init.normal_(self.symbols.weight, std=0.02)
+
+    def loss(
+        self, context: Context, actions: Tensor, mask: Tensor, *, generator: torch.Generator
+    ) -> Tensor:
+        """Cross-entropy of each symbol given those before; `generator` is not used."""
+        symbols = self.encode(actions.masked_fill(mask == 0, 0.0)).flatten(1)
+        begin = torch.full_like(symbols[:, :1], self.config.bins)
+        x = self.symbols(torch.cat([begin, symbols[:, :-1]], dim=1)) + self._places()
+        length = x.shape[1]
+        earlier = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
+        memory = self.memory(context.tokens)
+        for layer in self.layers:
+            x = layer(x, earlier, memory, context.mask[:, None, None, :])
+        error = F.cross_entropy(self.leave(x).float().transpose(1, 2), symbols, reduction="none")
+        return average(error.unflatten(1, self.shape), mask)
+
+    def sample(self, context: Context, pending: Tensor | None, noise: Tensor) -> Tensor:
+        """Write the likeliest symbol each time; `noise` is ignored. See `Head.sample`.
+
+        Committed rows are read in place of what would have been written.
+        """
+        size, axes = context.tokens.shape[0], self.shape[1]
+        given = None if pending is None else self.encode(pending).flatten(1)
+        memory = self.memory(context.tokens)
+        known = [layer.look.project(memory) for layer in self.layers]
+        past: list[tuple[Tensor, Tensor] | None] = [None] * len(self.layers)
+        symbol = torch.full((size,), self.config.bins, device=memory.device)
+        written, places = [], self._places()
+        for index in range(self.shape[0] * axes):
+            x = (self.symbols(symbol) + places[index]).unsqueeze(1)
+            for depth, layer in enumerate(self.layers):
+                x, past[depth] = layer.write(
+                    x, past[depth], known[depth], context.mask[:, None, None, :]
+                )
+            if given is not None and index < given.shape[1]:
+                symbol = given[:, index]
+            else:
+                symbol = self.leave(x[:, 0]).argmax(dim=-1)
+            written.append(symbol)
+        rows = self.decode(torch.stack(written, dim=1)).unflatten(1, self.shape)
+        return commit(rows, pending)
+
+    def encode(self, actions: Tensor) -> Tensor:
+        """Bin numbers int64 of normalised actions; values beyond the bound saturate."""
+        config = self.config
+        scaled = (actions.float() / config.bound + 1) / 2 * config.bins
+        return scaled.floor().clamp(0, config.bins - 1).long()
+
+    def decode(self, symbols: Tensor) -> Tensor:
+        """Centres float32 of the bins; off by half a bin at most within the bound."""
+        config = self.config
+        return ((symbols.float() + 0.5) / config.bins * 2 - 1) * config.bound
+
+    def _places(self) -> Tensor:
+        """Embeddings (H * A, width) of row and axis."""
+        return (self.row.unsqueeze(1) + self.axis).flatten(0, 1)
+
+
+class _Layer(nn.Module):
+    """Pre-norm decoder layer: earlier symbols, the context, an MLP."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.earlier = Attention(width, heads)
+        self.look_norm = nn.LayerNorm(width)
+        self.look = Attention(width, heads)
+        self.mlp = mlp(width, 2)
+
+    def forward(self, x: Tensor, earlier: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """All symbols at once, each seeing those before it."""
+        normed = self.norm(x)
+        x = x + self.earlier(normed, normed, earlier)
+        x = x + self.look(self.look_norm(x), memory, mask)
+        return x + self.mlp(x)
+
+    def write(
+        self,
+        x: Tensor,
+        past: tuple[Tensor, Tensor] | None,
+        known: tuple[Tensor, Tensor],
+        mask: Tensor,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """One symbol (B, 1, width), given keys and values of `past` symbols and context."""
+        normed = self.norm(x)
+        key, value = self.earlier.project(normed)
+        if past is not None:
+            key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
+        x = x + self.earlier.attend(normed, key, value, None)
+        x = x + self.look.attend(self.look_norm(x), *known, mask)
+        return x + self.mlp(x), (key, value)
