@@ -21,6 +21,14 @@ from omegaconf.errors import OmegaConfBaseException
 from configs.schemas import GROUPS, JOBS
 from vla.errors import ConfigError, VlaError
 
+QUIET = (  # each verb writes where its `output` says; Hydra's own folders and logs stay out
+    "hydra.run.dir=.",
+    "hydra.sweep.dir=.",
+    "hydra.sweep.subdir=.",
+    "hydra.output_subdir=null",
+    "hydra/job_logging=none",
+    "hydra/hydra_logging=none",
+)
 CompositionError = (HydraException, OmegaConfBaseException)
 
 
@@ -50,7 +58,7 @@ def launch(verb: str, arguments: list[str]) -> None:
     # argparse wants all overrides together, before or after the flags; people mix them.
     overrides = [word for word in arguments if "=" in word and not word.startswith("--")]
     flags = [word for word in arguments if word not in overrides]
-    sys.argv = [f"vla {verb}", *flags, *overrides]
+    sys.argv = [f"vla {verb}", *flags, *overrides, *QUIET]
     failures: list[VlaError] = []
 
     def run(config: DictConfig) -> None:

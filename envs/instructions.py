@@ -61,6 +61,10 @@ class _OtherWords:
         """See MujocoWorld."""
         return self._say(self._world.observe())
 
+    def measure(self) -> Float32:
+        """See MujocoWorld."""
+        return self._world.measure()
+
     def labels(self) -> dict[str, Float32]:
         """By the original instruction."""
         return self._world.labels()
