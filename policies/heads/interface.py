@@ -45,8 +45,7 @@ class Head(nn.Module, ABC):
 def average(error: Tensor, mask: Tensor) -> Tensor:
     """Mean of `error` (B, H, A) over the real entries of each sample: (B,), 0 without any.
 
-    Padding is cut out by selection, not by multiplication, so that not even a NaN there
-    reaches the gradient.
+    Padding is cut out by selection, so that its error, however large, weighs nothing.
     """
     real = mask > 0
     kept = error.float().masked_fill(~real, 0.0)

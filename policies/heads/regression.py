@@ -31,6 +31,7 @@ class RegressionHead(Head):
         self, context: Context, actions: Tensor, mask: Tensor, *, generator: torch.Generator
     ) -> Tensor:
         """Mean absolute error per sample; `generator` is not used. See `Head.loss`."""
+        actions = actions.masked_fill(mask == 0, 0.0)  # padding may hold anything, even NaN
         return average((self._predict(context) - actions).abs(), mask)
 
     def sample(self, context: Context, pending: Tensor | None, noise: Tensor) -> Tensor:

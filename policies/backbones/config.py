@@ -1,0 +1,120 @@
+"""Choices that make a backbone. Plain data: importing this costs nothing."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from policies.checks import require_choice, require_heads, require_positive
+from vla.embodiment import Embodiment
+from vla.errors import ConfigError
+
+if TYPE_CHECKING:
+    from policies.backbones.interface import Backbone
+
+DTYPES = ("float32", "bfloat16", "float16")
+FREEZES = ("all", "vision", "none")
+POOLS = ("mean", "last")
+
+
+@dataclass(kw_only=True, slots=True)
+class BackboneConfig:
+    """Base of the backbones' configs."""
+
+    kind: str = ""
+
+    def build(self, embodiment: Embodiment, *, history: int) -> "Backbone":
+        """Make the backbone for the cameras and state axes of `embodiment` and T == `history`."""
+        raise ConfigError("No backbone is chosen; take TinyConfig or AutoBackboneConfig.")
+
+
+@dataclass(kw_only=True, slots=True)
+class TinyConfig(BackboneConfig):
+    """A vision-language model of less than 1 M parameters, trained from scratch on a CPU.
+
+    Attributes:
+        width: of the tokens.
+        layers, attention_heads: of the transformer that mixes the tokens.
+        channels, blocks: of the convolutions.
+        grid: feature cells along the shorter side of an image.
+        keypoints: spatial-softmax keypoints per camera.
+        labels: names of the image points (u, v) in [-1, 1] to ground the words on, as the
+            data name them; points without data are learned from the actions alone.
+        grounding_camera: the camera these points are in; "": "front" if there is one, else
+            the first.
+        words: longest instruction; later words are cut.
+        buckets: rows of each of the two hashed word tables.
+    """
+
+    kind: str = "tiny"
+    width: int = 128
+    layers: int = 2
+    attention_heads: int = 4
+    channels: int = 32
+    blocks: int = 4
+    grid: int = 32
+    keypoints: int = 32
+    labels: list[str] = field(default_factory=lambda: ["target", "goal"])
+    grounding_camera: str = ""
+    words: int = 24
+    buckets: int = 1024
+
+    def __post_init__(self) -> None:
+        require_positive(self, "width", "attention_heads", "channels", "blocks", "grid")
+        require_positive(self, "keypoints", "words", "buckets")
+        require_heads(self)
+
+    def build(self, embodiment: Embodiment, *, history: int) -> "Backbone":
+        """Make the untrained network."""
+        from policies.backbones.tiny import TinyBackbone
+
+        return TinyBackbone(self, embodiment, history=history)
+
+
+@dataclass(kw_only=True, slots=True)
+class AutoBackboneConfig(BackboneConfig):
+    """Any image-text model that `transformers` can load.
+
+    Attributes:
+        name: model name on the Hugging Face hub, or a folder.
+        revision: commit or tag; "" takes the default branch.
+        dtype: of the pretrained weights.
+        layers: how many of the language model's layers to keep; 0 keeps all.
+        freeze: which pretrained weights stay as they are: "all", "vision" or "none".
+        pool: the summary vector is the "mean" of the hidden states, or the "last" one.
+        labels: names of the image points (u, v) in [-1, 1] to predict.
+        lora_rank: of low-rank adapters on the frozen weights; 0: no adapters.
+        lora_alpha: scale of the adapters; they are multiplied by lora_alpha / lora_rank.
+        lora_targets: which linear layers get one, by the end of their name; layers of the
+            vision encoder with such a name get one, too.
+    """
+
+    kind: str = "auto"
+    name: str = ""
+    revision: str = ""
+    dtype: str = "float32"
+    layers: int = 0
+    freeze: str = "all"
+    pool: str = "mean"
+    labels: list[str] = field(default_factory=list)
+    lora_rank: int = 0
+    lora_alpha: float = 16.0
+    lora_targets: list[str] = field(
+        default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj"]
+    )
+
+    def __post_init__(self) -> None:
+        require_choice(self, "dtype", DTYPES)
+        require_choice(self, "freeze", FREEZES)
+        require_choice(self, "pool", POOLS)
+        if self.lora_rank < 0:
+            raise ConfigError("AutoBackboneConfig.lora_rank is negative.")
+        if self.lora_rank and self.freeze != "all":
+            raise ConfigError(
+                f"AutoBackboneConfig: lora_rank {self.lora_rank} adapts frozen weights, but "
+                f"freeze is {self.freeze!r}; take freeze='all' or lora_rank=0."
+            )
+
+    def build(self, embodiment: Embodiment, *, history: int) -> "Backbone":
+        """Load the pretrained model. Raises CheckpointError when it cannot be read."""
+        from policies.backbones.auto import AutoBackbone
+
+        return AutoBackbone(self, embodiment, history=history)
