@@ -1,6 +1,5 @@
 """From plain values back to built parts: the YAML beside a checkpoint names kinds, never code."""
 
-import hashlib
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from policies.config import LerobotPolicyConfig, PolicyConfig
 from vla.contract import Policy
 from vla.embodiment import Embodiment
 from vla.errors import CheckpointError, ConfigError, UnknownChoice, choose
+from vla.files import digest_file
 
 
 def restore_config(group: str, value: dict[str, Any]) -> Any:
@@ -56,8 +56,7 @@ def load_policy(path: str, *, device: str, embodiment: Embodiment) -> tuple[Poli
     foreign = Path(path) / "model.safetensors"
     if foreign.is_file():
         policy = LerobotPolicyConfig(path=path).build(embodiment, None)
-        with foreign.open("rb") as file:
-            return policy, hashlib.file_digest(file, "sha256").hexdigest()
+        return policy, digest_file(foreign)
     checkpoint = open_checkpoint(path)
     try:
         config = restore_config("policy", yaml.safe_load(checkpoint.config_yaml)["policy"])

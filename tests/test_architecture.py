@@ -19,7 +19,7 @@ MAY_IMPORT = {
 # Where each heavy package may be imported, as path prefixes.
 HEAVY = {
     "torch": ("policies/", "vla/training/", "vla/data/loader", "vla/data/batch", "vla/data/augment",
-              "configs/verbs/"),
+              "configs/"),
     "transformers": ("policies/backbones/",),
     "diffusers": ("policies/heads/",),
     "lerobot": ("policies/lerobot_", "vla/data/convert/lerobot", "robot_drivers/lerobot_arm"),
@@ -31,6 +31,8 @@ HEAVY = {
     "zarr": ("vla/data/",),
     "wandb": ("vla/training/tracking",),
 }  # fmt: skip
+# Where a child process hands whatever went wrong to its parent, which raises it.
+PROCESS_BOUNDARIES = {"vla/evaluation/worker.py"}
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 TREES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path in SOURCES}
 
@@ -100,7 +102,7 @@ def test_no_broad_except(path):
             broad = {"bare", "Exception", "BaseException"} & set(
                 names.strip("()").replace(" ", "").split(",")
             )
-            assert not broad, f"{path}:{node.lineno}: {names}"
+            assert not broad or path in PROCESS_BOUNDARIES, f"{path}:{node.lineno}: {names}"
 
 
 @pytest.mark.parametrize("path", TREES)
@@ -131,8 +133,10 @@ def test_files_and_functions_stay_readable(path):
     assert lines <= 300, f"{path} has {lines} lines; split it by noun"
     for node in ast.walk(TREES[path]):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert length <= 75, f"{path}:{node.lineno}: {node.name} has {length} lines"
+            documented = ast.get_docstring(node, clean=False) is not None
+            first = node.body[1 if documented and len(node.body) > 1 else 0].lineno
+            length = (node.end_lineno or first) - first + 1
+            assert length <= 60, f"{path}:{node.lineno}: {node.name} has {length} lines of code"
 
 
 @pytest.mark.parametrize("path", TREES)

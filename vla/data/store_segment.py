@@ -25,7 +25,7 @@ from vla.data.manifest import EpisodeRecord, SegmentRecord
 from vla.data.shard import pack_shard
 from vla.embodiment import Embodiment
 from vla.errors import DataError
-from vla.files import sync_folder
+from vla.files import sync
 from vla.types import Trajectory
 
 SEGMENTS = "segments"
@@ -121,13 +121,13 @@ def write_segment(
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             files[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
-        sync_folder(path)  # works for files as well
-    sync_folder(folder)
+        sync(path)  # works for files as well
+    sync(folder)
     final = root / SEGMENTS / name
     if final.exists():  # a writer died between this rename and the manifest's: it never counted
         shutil.rmtree(final)
     folder.replace(final)
-    sync_folder(final.parent)
+    sync(final.parent)
     return SegmentRecord(name=name, episodes=records, files=files)
 
 

@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vla.errors import CheckpointError
-from vla.training.files import (
+from vla.files import (
     complete_folder,
     digest_file,
     discard_folder,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vla.errors import TrainingError
-from vla.training.files import complete_folder, write_json
+from vla.files import complete_folder, write_json
 from vla.training.weights import save_tensors
 
 
