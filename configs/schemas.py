@@ -8,17 +8,9 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from envs.config import GymWorldConfig, TabletopConfig, WorldConfig
-from policies.config import (
-    AutoBackboneConfig,
-    DiffusionConfig,
-    FlowConfig,
-    LerobotPolicyConfig,
-    PolicyConfig,
-    RegressionConfig,
-    TinyConfig,
-    TokensConfig,
-    VlaPolicyConfig,
-)
+from policies.backbones.config import AutoBackboneConfig, TinyConfig
+from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
+from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
 from robot_drivers.config import RobotConfig, SimArmConfig
 from vla.data.config import AugmentConfig, DataConfig
 from vla.data.convert.config import BridgeConfig, SourceConfig

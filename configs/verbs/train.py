@@ -111,6 +111,6 @@ def tabulate(errors: dict[str, Any]) -> Table:
     for column in ("axis", "unit", *PREDICTORS):
         table.add_column(column)
     for index, axis in enumerate(errors["axes"]):
-        values = [errors["errors"][who]["l1"]["row_0"]["value"][index] for who in PREDICTORS]
+        values = [errors["errors"][who]["l1_row_0"]["value"][index] for who in PREDICTORS]
         table.add_row(axis["name"], axis["unit"], *(f"{value:.4g}" for value in values))
     return table
