@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.resources import files
@@ -108,12 +108,13 @@ def describe(verb: str) -> str:
     )
 
 
-def compose(verb: str) -> DictConfig:
-    """The verb's configuration without overrides; "???" where a value must be given."""
+def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """The verb's configuration; "???" where a value must still be given."""
     GlobalHydra.instance().clear()
+    if verb == "convert" and not overrides:
+        overrides = ["source=bridge"]  # every format is a choice; show one
     with hydra.initialize_config_module("configs", version_base="1.3"):
-        optional = ["source=bridge"] if verb == "convert" else []
-        return hydra.compose(verb, optional)
+        return hydra.compose(verb, list(overrides))
 
 
 def explain(error: Exception, verb: str) -> str:

@@ -1,0 +1,105 @@
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+
+import pytest
+import yaml
+
+from configs.launch import CompositionError, compose, describe, list_choices, register_schemas
+from configs.restoring import dump_config, restore_config
+from configs.schemas import GROUPS, JOBS, VlaPolicyConfig
+from policies.backbones.config import TinyConfig
+from policies.heads.config import FlowConfig
+from vla.cli import VERBS
+from vla.errors import ConfigError, UnknownChoice
+
+VLA = [sys.executable, "-m", "vla.cli"]
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*VLA, *words], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _schemas():
+    register_schemas()
+
+
+def test_every_verb_has_a_job_and_a_page_of_help():
+    assert set(JOBS) == set(VERBS)
+    for verb in VERBS:
+        text = describe(verb)
+        assert text.startswith(f"usage: vla {verb}")
+        assert "keys and defaults" in text
+
+
+def test_help_is_quick_and_names_every_verb():
+    best = min(_time_help() for _ in range(3))
+    assert best < 1.0
+
+
+def _time_help() -> float:
+    began = time.perf_counter()
+    done = run("--help")
+    elapsed = time.perf_counter() - began
+    assert done.returncode == 0
+    assert all(verb in done.stdout for verb in VERBS)
+    return elapsed
+
+
+@pytest.mark.parametrize("head", GROUPS["policy/head"])
+@pytest.mark.parametrize("backbone", GROUPS["policy/backbone"])
+def test_policies_compose_and_come_back_from_yaml(head, backbone):
+    from omegaconf import OmegaConf
+
+    words = ["policy=vla", f"policy/head={head}", f"policy/backbone={backbone}", "data.path=x"]
+    policy = OmegaConf.to_object(compose("train", words)).policy
+    assert (policy.head.kind, policy.backbone.kind) == (head, backbone)
+    restored = restore_config("policy", yaml.safe_load(dump_config(policy))["policy"])
+    assert restored == policy
+
+
+@pytest.mark.parametrize("name", list_choices("experiment"))
+def test_experiments_compose_with_the_verb_they_are_for(name):
+    from omegaconf import OmegaConf
+
+    fits = []
+    for verb in ("train", "demo"):
+        try:
+            OmegaConf.to_object(compose(verb, [f"experiment={name}"]))
+        except CompositionError:
+            continue
+        fits.append(verb)
+    assert fits
+
+
+def test_a_checkpoint_cannot_name_what_the_table_lacks():
+    described = asdict(VlaPolicyConfig(backbone=TinyConfig(), head=FlowConfig()))
+    with pytest.raises(UnknownChoice, match="kind of policy"):
+        restore_config("policy", {**described, "kind": "os.system"})
+    with pytest.raises(UnknownChoice, match="key of policy=vla"):
+        restore_config("policy", {**described, "horizn": 3})
+    with pytest.raises(ConfigError):
+        restore_config("policy", {"kind": "vla", "horizon": -1})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["evl"], "Did you mean 'eval'"),
+        (["train", "training.stepz=3"], "Did you mean 'steps'"),
+        (["train", "policy/head=flwo"], "Unknown policy/head 'flwo'. Did you mean 'flow'"),
+        (["train", "training.steps=many"], "could not be converted to Integer"),
+        (["train"], "Give data.path="),
+        (["train", "data.path=/nope"], "is not a trajectory store"),
+        (["eval", "checkpoint=/nope"], "No checkpoint in /nope"),
+        (["record", "world.tasks=[reech]", "output=/nope/x"], "Did you mean 'reach'"),
+    ],
+)
+def test_a_mistake_gives_one_message_and_status_2(words, message):
+    done = run(*words)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 3
