@@ -149,11 +149,10 @@ class Eye(nn.Module):
             nn.GELU(),
             nn.Linear(config.width, config.width),
         )
-        self.to(memory_format=torch.channels_last)
 
     def look(self, image: Tensor, condition: Tensor) -> Tensor:
         """uint8 (B, H, W, 3) and (B, C) to features (B, channels, rows, columns)."""
-        pixels = image.permute(0, 3, 1, 2).float() / 127.5 - 1.0  # channels_last as it lies
+        pixels = image.permute(0, 3, 1, 2).float() / 127.5 - 1.0  # stays channels-last
         x = self.stem(pixels)
         films = self.film(condition).unflatten(1, (len(self.convolutions), 2, -1, 1, 1))
         for index, convolve in enumerate(self.convolutions):

@@ -1,0 +1,124 @@
+"""A small body, its statistics, batches and observations for the policies' tests."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from policies.config import (
+    DiffusionConfig,
+    FlowConfig,
+    RegressionConfig,
+    TinyConfig,
+    TokensConfig,
+    VlaPolicyConfig,
+)
+from vla.data.batch import Batch
+from vla.data.stats import Statistics, VectorStatistics
+from vla.embodiment import Axis, Camera, Embodiment
+from vla.types import Observation
+
+HORIZON = 4
+EMBODIMENT = Embodiment(
+    name="sample",
+    state=tuple(Axis(name=f"joint{i}", unit="rad", low=-3, high=3) for i in range(3)),
+    action=(
+        Axis(name="dx", unit="m", low=-0.1, high=0.1, mode="delta"),
+        Axis(name="dy", unit="m", low=-0.1, high=0.1, mode="delta"),
+        Axis(name="gripper", unit="1", low=0, high=1),
+    ),
+    cameras={"front": Camera(height=16, width=16), "wrist": Camera(height=16, width=16)},
+    hz=10.0,
+)
+TINY = TinyConfig(width=32, layers=1, attention_heads=2, channels=8, blocks=2, grid=8, keypoints=4)
+_SMALL = {"width": 32, "layers": 1, "attention_heads": 2}
+HEADS = {
+    "regression": RegressionConfig(width=32, layers=1),
+    "flow": FlowConfig(**_SMALL, steps=4),
+    "diffusion": DiffusionConfig(**_SMALL, steps=4),
+    "tokens": TokensConfig(**_SMALL),
+}
+TEXTS = ["take the red cube", "put it on the plate, please", "", "reach the blue ball"]
+
+
+def vector_statistics(axes, **changes):
+    """Plausible statistics of `axes`: +-0.8 of their bounds; `changes` replace fields."""
+    low, high = (np.array([getattr(a, key) for a in axes]) for key in ("low", "high"))
+    middle, half = (low + high) / 2, (high - low) / 2
+    plain = VectorStatistics(
+        names=tuple(axis.name for axis in axes),
+        mean=middle + 0.1 * half,
+        std=0.4 * half,
+        min=middle - half,
+        max=middle + half,
+        q01=middle - 0.8 * half,
+        q99=middle + 0.8 * half,
+        count=100,
+    )
+    return replace(plain, **changes)
+
+
+def statistics(embodiment=EMBODIMENT):
+    return Statistics(
+        state=vector_statistics(embodiment.state),
+        action=vector_statistics(embodiment.action),
+        source="made up",
+    )
+
+
+def build(head, *, seed=0, backbone=TINY, filled=True, **options):
+    """A policy with the head's kind or config."""
+    torch.manual_seed(seed)
+    config = VlaPolicyConfig(
+        horizon=HORIZON,
+        backbone=backbone,
+        head=HEADS[head] if isinstance(head, str) else head,
+        **options,
+    )
+    return config.build(EMBODIMENT, statistics() if filled else None)
+
+
+def stir(policy, seed=0):
+    """Replace all-zero weights, so that an untrained policy answers to its inputs."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            if not parameter.any():
+                parameter.normal_(std=0.1, generator=generator)
+    return policy
+
+
+def batch(size=4, *, seed=0, history=1):
+    rng = np.random.default_rng(seed)
+    low = np.array([axis.low for axis in EMBODIMENT.action], np.float32)
+    high = np.array([axis.high for axis in EMBODIMENT.action], np.float32)
+    actions = rng.uniform(0.7 * low, 0.7 * high, (size, HORIZON, 3)).astype(np.float32)
+    return Batch(
+        images={
+            name: torch.from_numpy(
+                rng.integers(0, 256, (size, history, c.height, c.width, 3), dtype=np.uint8)
+            )
+            for name, c in EMBODIMENT.cameras.items()
+        },
+        state=torch.from_numpy(rng.normal(size=(size, history, 3)).astype(np.float32)),
+        instruction=[TEXTS[i % len(TEXTS)] for i in range(size)],
+        actions=torch.from_numpy(actions),
+        mask=torch.ones(size, HORIZON, 3),
+        labels={"target": torch.from_numpy(rng.uniform(-1, 1, (size, 2)).astype(np.float32))},
+    )
+
+
+def observations(size=4, *, seed=0, history=1, pending=()):
+    """`pending`: how many rows are committed, one number per observation."""
+    source = batch(size, seed=seed, history=history)
+    rows = list(pending) or [0] * size
+    return [
+        Observation(
+            images={name: image[i].numpy() for name, image in source.images.items()},
+            state=source.state[i].numpy(),
+            instruction=source.instruction[i],
+            time=float(i),
+            pending=source.actions[i, : rows[i]].numpy() if rows[i] else None,
+        )
+        for i in range(size)
+    ]
