@@ -108,6 +108,8 @@ class DiffusionConfig(HeadConfig):
         require_positive(self, "draws")
         require_choice(self, "prediction", PREDICTIONS)
         require_heads(self)
+        if self.clip < 0:
+            raise ConfigError("DiffusionConfig.clip is negative; 0 leaves the chunk alone.")
         if self.steps > self.train_steps:
             raise ConfigError(
                 f"DiffusionConfig.steps {self.steps} is above train_steps {self.train_steps}."
