@@ -44,7 +44,7 @@ class TinyBackbone(Backbone):
         self.eyes = nn.ModuleDict(
             {name: Eye(config, camera, condition) for name, camera in embodiment.cameras.items()}
         )
-        self.pointer = Pointer(config, condition)
+        self.pointer = Pointer(config, condition) if config.labels else None
         self.from_text = nn.Linear(condition, width)
         self.from_state = nn.Sequential(
             nn.Linear(len(embodiment.state) * (1 + 2 * _WAVES), width),
@@ -58,33 +58,38 @@ class TinyBackbone(Backbone):
             Block(width, config.attention_heads) for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(width)
+        # A short way past attention: what a token says reaches the head from the first step on.
+        self.shortcut = nn.Linear((kinds - 2) * history * width + condition, width)
 
     def encode(self, images: dict[str, Tensor], texts: list[str], state: Tensor) -> Context:
         """See `Backbone.encode`. Labels: (u, v) in [-1, 1] of the newest step, (B, 2) each."""
         size, steps = state.shape[:2]
         text = self.text(texts)  # (B, C)
         repeated = text.repeat_interleave(steps, dim=0)  # (B * T, C)
-        tokens, points = [], None
+        tokens, labels = [], {}
         for name in self.cameras:
             features = self.eyes[name].look(images[name].flatten(0, 1), repeated)
             tokens.append(self.eyes[name].describe(features).unsqueeze(1))
-            if name == self.front:
+            if name == self.front and self.pointer is not None:
                 points, seen = self.pointer(features, repeated)
+                newest = points.unflatten(0, (size, steps))[:, -1]  # (B, labels, 2)
+                labels = dict(zip(self.config.labels, newest.unbind(dim=1), strict=True))
                 tokens.append(seen)
         with_waves = torch.cat([state, waves(state, _WAVES).flatten(2)], dim=-1)
         tokens.append(self.from_state(with_waves).flatten(0, 1).unsqueeze(1))
         per_step = torch.cat(tokens, dim=1) + self.place[:-2]  # (B * T, n, width)
         per_step = (per_step.unflatten(0, (size, steps)) + self.age).flatten(1, 2)
+        direct = self.shortcut(torch.cat([per_step.flatten(1), text], dim=-1))
         read = (self.from_text(text) + self.place[-2]).unsqueeze(1)
         summary = self.place[-1].expand(size, 1, -1)
         x = torch.cat([per_step, read, summary], dim=1)
         for block in self.blocks:
             x = block(x)
         x = self.norm(x)
-        newest = points.unflatten(0, (size, steps))[:, -1]  # (B, labels, 2)
-        labels = {name: newest[:, i] for i, name in enumerate(self.config.labels)}
+        pooled = x[:, -1] + direct
+        x = torch.cat([x[:, :-1], pooled.unsqueeze(1)], dim=1)
         mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        return Context(tokens=x, mask=mask, pooled=x[:, -1], labels=labels)
+        return Context(tokens=x, mask=mask, pooled=pooled, labels=labels)
 
 
 class TextReader(nn.Module):
@@ -110,12 +115,10 @@ class TextReader(nn.Module):
     def forward(self, texts: list[str]) -> Tensor:
         """B instructions to (B, dim)."""
         ids, mask = hash_words(texts, words=self.config.words, buckets=self.config.buckets)
-        longest = int(mask.sum(dim=1).max())
-        ids, mask = ids[:, :longest], mask[:, :longest]
         device = self.position.device
         ids, mask = ids.to(device), mask.to(device)
         words = self.first(ids[..., 0]) + self.second(ids[..., 1])
-        x = (words + self.position[:longest]).masked_fill(~mask.unsqueeze(-1), 0.0)
+        x = (words + self.position).masked_fill(~mask.unsqueeze(-1), 0.0)
         x = self.norm(x + F.gelu(self.neighbours(x.transpose(1, 2)).transpose(1, 2)))
         key, value = self.key_value(x).chunk(2, dim=-1)
         query = self.readouts.expand(len(texts), -1, -1)
