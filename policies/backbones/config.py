@@ -34,7 +34,8 @@ class TinyConfig(BackboneConfig):
         width: of the tokens.
         layers, attention_heads: of the transformer that mixes the tokens.
         channels, blocks: of the convolutions.
-        grid: feature cells along the shorter side of an image.
+        grid: feature cells along the shorter side of the grounding camera's image; half as
+            many for the other cameras.
         keypoints: spatial-softmax keypoints per camera.
         labels: names of the image points (u, v) in [-1, 1] to ground the words on, as the
             data name them; points without data are learned from the actions alone.

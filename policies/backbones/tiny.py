@@ -42,7 +42,13 @@ class TinyBackbone(Backbone):
         self.text = TextReader(config)
         condition = self.text.dim
         self.eyes = nn.ModuleDict(
-            {name: Eye(config, camera, condition) for name, camera in embodiment.cameras.items()}
+            {
+                # only where points are grounded is the full resolution worth its time
+                name: Eye(
+                    config, camera, condition, config.grid // (1 if name == self.front else 2)
+                )
+                for name, camera in embodiment.cameras.items()
+            }
         )
         self.pointer = Pointer(config, condition) if config.labels else None
         self.from_text = nn.Linear(condition, width)
@@ -89,7 +95,7 @@ class TinyBackbone(Backbone):
         pooled = x[:, -1] + direct
         x = torch.cat([x[:, :-1], pooled.unsqueeze(1)], dim=1)
         mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        return Context(tokens=x, mask=mask, pooled=pooled, labels=labels)
+        return Context(tokens=x, mask=mask, pooled=x[:, -1] + direct, labels=labels)
 
 
 class TextReader(nn.Module):
@@ -131,11 +137,11 @@ class TextReader(nn.Module):
 class Eye(nn.Module):
     """One camera: image and words to a feature map, and the map to a token of keypoints."""
 
-    def __init__(self, config: TinyConfig, camera: Camera, condition: int):
+    def __init__(self, config: TinyConfig, camera: Camera, condition: int, grid: int):
         super().__init__()
         channels = config.channels
         # cells of `stride` pixels, each seen with one pixel of its surroundings
-        stride = max(1, round(min(camera.height, camera.width) / config.grid))
+        stride = max(1, round(min(camera.height, camera.width) / grid))
         self.stem = nn.Conv2d(3, channels, stride + 2, stride=stride, padding=1)
         dilations = [2 ** (i % 3) for i in range(config.blocks)]  # sees far without pooling
         self.convolutions = nn.ModuleList(
@@ -174,16 +180,18 @@ class Eye(nn.Module):
 
 
 class Pointer(nn.Module):
-    """Finds what the words name: one attention map over the image per label."""
+    """Finds what the words name: one attention map over the image per label.
 
-    def __init__(self, config: TinyConfig, condition: int, width: int = 64):
+    Keys and values would be linear in the features; their matrices are folded into the query
+    and into `describe`, so that nothing wider than the features is made per cell.
+    """
+
+    def __init__(self, config: TinyConfig, condition: int):
         super().__init__()
         self.labels = len(config.labels)
-        self.key = nn.Conv2d(config.channels, width, 1)
-        self.value = nn.Conv2d(config.channels, width, 1)
-        self.query = nn.Linear(condition, self.labels * width)
+        self.query = nn.Linear(condition, self.labels * config.channels)
         self.describe = nn.Sequential(
-            nn.Linear(width + 2 + 4 * _WAVES, config.width),
+            nn.Linear(config.channels + 2 + 4 * _WAVES, config.width),
             nn.GELU(),
             nn.Linear(config.width, config.width),
         )
@@ -193,11 +201,10 @@ class Pointer(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             features = F.relu(features.float())
             query = self.query(condition.float()).unflatten(1, (self.labels, -1))
-            key = self.key(features)
-            maps = torch.einsum("blc,bchw->blhw", query, key) / key.shape[1] ** 0.5
+            maps = torch.einsum("blc,bchw->blhw", query, features)
             weights = maps.flatten(2).softmax(dim=-1)
             points = weights @ _cells(maps)
-            seen = weights @ self.value(features).flatten(2).transpose(1, 2)
+            seen = weights @ features.flatten(2).transpose(1, 2)
             described = torch.cat([seen, _with_waves(points)], dim=-1)
         return points, self.describe(described)
 
