@@ -28,7 +28,7 @@ class BackboneConfig:
 
 @dataclass(kw_only=True, slots=True)
 class TinyConfig(BackboneConfig):
-    """A vision-language model of less than 1 M parameters, trained from scratch on a CPU.
+    """A vision-language model of about 1 M parameters, trained from scratch on a CPU.
 
     Attributes:
         width: of the tokens.
