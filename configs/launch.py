@@ -52,6 +52,7 @@ def launch(verb: str, arguments: list[str]) -> None:
     """
     register_schemas()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("OpenGL").setLevel(logging.WARNING)  # it tells of every optional part
     if {"-h", "--help"} & set(arguments):
         sys.stdout.write(describe(verb))
         return

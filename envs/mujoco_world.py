@@ -182,18 +182,23 @@ class MujocoWorld:
         return self._reader.state()
 
     def labels(self) -> dict[str, Float32]:
-        """Where the named object ("target") and destination ("goal") are in the front picture.
+        """Where the named object ("target") and destination ("goal") are, for auxiliary losses.
 
-        Each float32 (2,): u to the right and v downwards, -1 and 1 at the picture's edges. Where
-        a task names no destination, "goal" equals "target".
+        Each name alone is float32 (2,): u to the right and v downwards in the front picture, -1
+        and 1 at its edges. With "_offset" it is float32 (3,): from the fingertips to the thing,
+        base frame, tenths of a metre (of the size of the other labels). Where a task names no
+        destination, the goal equals the target.
         """
         assignment = self._require_episode()
         target = self._reader.things()[assignment.target]
         goal = assignment.goal
         point = target if np.isnan(goal).any() else np.array([*goal, 0.0])
+        tool = self._reader.tool().translation()
         return {
             "target": self._reader.project(target, "front"),
             "goal": self._reader.project(point, "front"),
+            "target_offset": (10.0 * (target - tool)).astype(np.float32),
+            "goal_offset": (10.0 * (point - tool)).astype(np.float32),
         }
 
     def progress(self) -> dict[str, float]:

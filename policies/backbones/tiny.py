@@ -64,28 +64,41 @@ class TinyBackbone(Backbone):
             Block(width, config.attention_heads) for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(width)
-        # A short way past attention: what a token says reaches the head from the first step on.
-        self.shortcut = nn.Linear((kinds - 2) * history * width + condition, width)
+        waved = 1 + 2 * _WAVES
+        self.reckon = nn.Sequential(
+            nn.Linear((2 * len(config.labels) + len(embodiment.state)) * waved, 2 * width),
+            nn.GELU(),
+            nn.Linear(2 * width, 2 * width),
+            nn.GELU(),
+            nn.Linear(2 * width, 3 * len(config.labels)),
+        )
+        # A short way past attention: what is known reaches the head from the first step on.
+        known = (3 * len(config.labels) * waved + (kinds - 2) * width) * history
+        self.shortcut = nn.Sequential(
+            nn.Linear(known + condition, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
 
     def encode(self, images: dict[str, Tensor], texts: list[str], state: Tensor) -> Context:
         """See `Backbone.encode`. Labels: (u, v) in [-1, 1] of the newest step, (B, 2) each."""
         size, steps = state.shape[:2]
         text = self.text(texts)  # (B, C)
         repeated = text.repeat_interleave(steps, dim=0)  # (B * T, C)
-        tokens, labels = [], {}
+        with_waves = _with_waves(state).flatten(0, 1)  # (B * T, ...)
+        tokens, points = [], state.new_zeros(len(repeated), 0, 2)
         for name in self.cameras:
             features = self.eyes[name].look(images[name].flatten(0, 1), repeated)
             tokens.append(self.eyes[name].describe(features).unsqueeze(1))
             if name == self.front and self.pointer is not None:
                 points, seen = self.pointer(features, repeated)
-                newest = points.unflatten(0, (size, steps))[:, -1]  # (B, labels, 2)
-                labels = dict(zip(self.config.labels, newest.unbind(dim=1), strict=True))
                 tokens.append(seen)
-        with_waves = torch.cat([state, waves(state, _WAVES).flatten(2)], dim=-1)
-        tokens.append(self.from_state(with_waves).flatten(0, 1).unsqueeze(1))
+        tokens.append(self.from_state(with_waves).unsqueeze(1))
+        offsets = self.reckon(torch.cat([_with_waves(points).flatten(1), with_waves], dim=-1))
+        offsets = offsets.float()  # (B * T, labels * 3)
         per_step = torch.cat(tokens, dim=1) + self.place[:-2]  # (B * T, n, width)
+        known = torch.cat([per_step.flatten(1), _with_waves(offsets)], dim=-1)
+        known = known.unflatten(0, (size, steps)).flatten(1)
+        direct = self.shortcut(torch.cat([known, text], dim=-1))
         per_step = (per_step.unflatten(0, (size, steps)) + self.age).flatten(1, 2)
-        direct = self.shortcut(torch.cat([per_step.flatten(1), text], dim=-1))
         read = (self.from_text(text) + self.place[-2]).unsqueeze(1)
         summary = self.place[-1].expand(size, 1, -1)
         x = torch.cat([per_step, read, summary], dim=1)
@@ -95,7 +108,12 @@ class TinyBackbone(Backbone):
         pooled = x[:, -1] + direct
         x = torch.cat([x[:, :-1], pooled.unsqueeze(1)], dim=1)
         mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        return Context(tokens=x, mask=mask, pooled=x[:, -1] + direct, labels=labels)
+        newest = torch.cat([points, offsets.unflatten(1, (-1, 3))], dim=-1)
+        newest = newest.unflatten(0, (size, steps))[:, -1]  # (B, labels, 2 + 3)
+        labels = {}
+        for name, values in zip(self.config.labels, newest.unbind(dim=1), strict=True):
+            labels |= {name: values[:, :2], f"{name}_offset": values[:, 2:]}
+        return Context(tokens=x, mask=mask, pooled=pooled, labels=labels)
 
 
 class TextReader(nn.Module):
@@ -226,7 +244,7 @@ def _cells(maps: Tensor) -> Tensor:
 
 
 def _with_waves(points: Tensor) -> Tensor:
-    """Append sines and cosines to coordinates: (..., K, 2) to (..., K, 2 + 4 * _WAVES)."""
+    """Append sines and cosines: (..., D) to (..., D * (1 + 2 * _WAVES))."""
     return torch.cat([points, waves(points, _WAVES).flatten(-2)], dim=-1)
 
 

@@ -28,18 +28,22 @@ class HeadConfig:
 
 @dataclass(kw_only=True, slots=True)
 class RegressionConfig(HeadConfig):
-    """The whole chunk at once, trained by L1 (the conditional median).
+    """The whole chunk at once, trained by L1 that is smooth near zero.
 
     Attributes:
         width, layers: of the residual MLP.
+        smooth: normalised errors below this count by their square; 0 is plain L1.
     """
 
     kind: str = "regression"
     width: int = 256
     layers: int = 2
+    smooth: float = 0.5
 
     def __post_init__(self) -> None:
         require_positive(self, "width")
+        if self.smooth < 0:
+            raise ConfigError(f"RegressionConfig.smooth is {self.smooth}; it must be 0 or more.")
 
     def build(self, *, context_dim: int, action_dim: int, horizon: int) -> "Head":
         """Make the untrained head."""

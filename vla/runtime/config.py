@@ -21,7 +21,7 @@ class ControlConfig:
     """
 
     kind: str = "sync"
-    execute: int = 8
+    execute: int = 4
     rate_limits: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
