@@ -46,7 +46,7 @@ class TabletopConfig(WorldConfig):
 
     kind: str = "tabletop"
     tasks: list[str] = field(default_factory=lambda: list(TASKS))
-    image_size: int = 64
+    image_size: int = 96
     quality: str = "fast"
     instruction: str = "given"
     paraphrase: bool = False

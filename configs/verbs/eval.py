@@ -9,11 +9,14 @@ from rich.table import Table
 
 from configs.restoring import load_policy
 from configs.schemas import EvalJob
+from envs.config import TabletopConfig
+from vla.contract import Policy
 from vla.errors import ConfigError
 from vla.evaluation.conditions import compare_conditions
 from vla.evaluation.evaluate import evaluate
+from vla.evaluation.journal import EpisodeResult
 from vla.evaluation.report import write_report
-from vla.evaluation.result import Evaluation
+from vla.evaluation.result import Evaluation, Rate
 from vla.files import write_json
 
 
@@ -41,12 +44,14 @@ def main(job: EvalJob) -> None:
     console.print(f"Report: {page}\nNext: vla run checkpoint={job.checkpoint}")
 
 
-def run_condition(job, condition, policy, weights, console) -> Evaluation:
+def run_condition(
+    job: EvalJob, condition: str, policy: Policy, weights: str, console: Console
+) -> Evaluation:
     """Evaluate under one instruction condition, with a bar that shows the running rate."""
     options = job.evaluation
     world = job.world
     if condition != "given":
-        if not hasattr(world, "instruction"):
+        if not isinstance(world, TabletopConfig):
             raise ConfigError(
                 f"world={world.kind} cannot change its instructions; "
                 "give evaluation.conditions=[given]."
@@ -60,7 +65,7 @@ def run_condition(job, condition, policy, weights, console) -> Evaluation:
         shown = bar.add_task(f"{condition:<8}", total=None, rate="-")
         verdicts: list[bool] = []
 
-        def advance(result, finished: int, total: int) -> None:
+        def advance(result: EpisodeResult, finished: int, total: int) -> None:
             verdicts.append(result.success)
             rate = f"{sum(verdicts) / len(verdicts):.2f}"
             bar.update(shown, completed=finished, total=total, rate=rate)
@@ -116,6 +121,6 @@ def tabulate(results: dict[str, Evaluation]) -> Table:
     return table
 
 
-def show(rate) -> str:
+def show(rate: Rate) -> str:
     """A rate as text."""
     return f"{rate.rate:.2f} [{rate.low:.2f}, {rate.high:.2f}] n={rate.n}"
