@@ -64,22 +64,26 @@ class TinyBackbone(Backbone):
             Block(width, config.attention_heads) for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(width)
-        waved = 1 + 2 * _WAVES
+        waved, offsets = 1 + 2 * _WAVES, max(1, len(config.labels))
         self.reckon = nn.Sequential(
             nn.Linear((2 * len(config.labels) + len(embodiment.state)) * waved, 2 * width),
             nn.GELU(),
             nn.Linear(2 * width, 2 * width),
             nn.GELU(),
-            nn.Linear(2 * width, 3 * len(config.labels)),
+            nn.Linear(2 * width, 3 * offsets),
         )
         # A short way past attention: what is known reaches the head from the first step on.
-        known = (3 * len(config.labels) * waved + (kinds - 2) * width) * history
+        known = (3 * offsets * waved + (kinds - 2) * width) * history
         self.shortcut = nn.Sequential(
             nn.Linear(known + condition, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
 
     def encode(self, images: dict[str, Tensor], texts: list[str], state: Tensor) -> Context:
-        """See `Backbone.encode`. Labels: (u, v) in [-1, 1] of the newest step, (B, 2) each."""
+        """See `Backbone.encode`.
+
+        Labels, of the newest step: (u, v) in [-1, 1] of each named point, (B, 2), and, as
+        "NAME_offset", where it is from the tool, (B, 3) in the data's unit.
+        """
         size, steps = state.shape[:2]
         text = self.text(texts)  # (B, C)
         repeated = text.repeat_interleave(steps, dim=0)  # (B * T, C)
@@ -108,11 +112,11 @@ class TinyBackbone(Backbone):
         pooled = x[:, -1] + direct
         x = torch.cat([x[:, :-1], pooled.unsqueeze(1)], dim=1)
         mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        newest = torch.cat([points, offsets.unflatten(1, (-1, 3))], dim=-1)
-        newest = newest.unflatten(0, (size, steps))[:, -1]  # (B, labels, 2 + 3)
+        point = points.unflatten(0, (size, steps))[:, -1]  # of the newest step
+        offset = offsets.unflatten(0, (size, steps))[:, -1].unflatten(-1, (-1, 3))
         labels = {}
-        for name, values in zip(self.config.labels, newest.unbind(dim=1), strict=True):
-            labels |= {name: values[:, :2], f"{name}_offset": values[:, 2:]}
+        for index, name in enumerate(self.config.labels):
+            labels |= {name: point[:, index], f"{name}_offset": offset[:, index]}
         return Context(tokens=x, mask=mask, pooled=pooled, labels=labels)
 
 

@@ -33,6 +33,8 @@ def test_an_episode_holds_what_the_expert_answered(world):
     assert {name: rows.shape[1] for name, rows in episode.labels.items()} == {
         "target": 2,
         "goal": 2,
+        "target_offset": 3,
+        "goal_offset": 3,
     }
     np.testing.assert_allclose(np.diff(episode.time), 0.05, atol=1e-9)
     # Replaying the recorded actions reproduces the recorded states.
