@@ -201,3 +201,13 @@ def test_config_and_embodiment_need_no_mujoco():
     )
     env = {"PYTHONPATH": ":".join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=env).returncode == 0
+
+
+def test_offsets_lead_from_the_fingertips_to_the_thing(build):
+    world = build("place")
+    world.reset(seed=7)
+    scene, labels = world.scene_state(), world.labels()
+    thing = scene.things[world.assignment.target]
+    np.testing.assert_allclose(scene.tool + labels["target_offset"] / 10, thing, atol=1e-6)
+    reached = scene.tool + labels["goal_offset"] / 10
+    np.testing.assert_allclose(reached, [*world.assignment.goal, 0.0], atol=1e-6)
