@@ -38,7 +38,8 @@ class TinyConfig(BackboneConfig):
             many for the other cameras.
         keypoints: spatial-softmax keypoints per camera.
         labels: names of the image points (u, v) in [-1, 1] to ground the words on, as the
-            data name them; points without data are learned from the actions alone.
+            data name them, each with "NAME_offset", where it is from the tool (x, y, z); what
+            the data lack is learned from the actions alone.
         grounding_camera: the camera these points are in; "": "front" if there is one, else
             the first.
         words: longest instruction; later words are cut.

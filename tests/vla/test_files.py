@@ -17,9 +17,13 @@ def test_json_is_replaced_whole_and_refuses_nan(tmp_path):
 
 
 def test_a_folder_appears_complete_or_not_at_all(tmp_path):
-    with pytest.raises(KeyError), complete_folder(tmp_path / "made") as draft:
-        (draft / "half").write_text("x")
-        raise KeyError
+    def fail():
+        with complete_folder(tmp_path / "made") as draft:
+            (draft / "half").write_text("x")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert list(tmp_path.iterdir()) == []
     with complete_folder(tmp_path / "made") as draft:
         (draft / "whole").write_text("x")
