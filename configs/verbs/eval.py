@@ -36,7 +36,7 @@ def main(job: EvalJob) -> None:
         output / "report.html",
         title=f"Evaluation of {job.checkpoint}",
         evaluations=results,
-        provenance={"job": asdict(job)},
+        provenance={"checkpoint": job.checkpoint},
     )
     console.print(tabulate(results))
     for name, effect in summary["conditions"].items():
