@@ -6,6 +6,7 @@ with the same command line is not run again.
 """
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -29,7 +30,7 @@ def main(job: DemoJob) -> None:
     for number, stage in enumerate(STAGES, 1):
         command = stage_command(job, stage)
         console.rule(f"[bold]{number}/{len(STAGES)} {stage}", align="left")
-        console.print(f"$ vla {' '.join(command)}", style="dim", highlight=False)
+        console.print(f"$ vla {shlex.join(command)}", style="dim", highlight=False, markup=False)
         if done.get(stage, {}).get("command") == command:
             console.print("done before; delete the folder to run it again")
             continue
