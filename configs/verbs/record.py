@@ -1,41 +1,61 @@
 """`vla record`: expert demonstrations in simulation become a trajectory store."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from configs.schemas import RecordJob
+from envs.config import TabletopConfig
+from vla.data.convert.conversion import convert
 from vla.errors import ConfigError
+from vla.types import Trajectory
 
 
 def main(job: RecordJob) -> None:
-    """Record `episodes` successful demonstrations of every task of the world."""
-    from envs.config import TabletopConfig
-    from envs.demonstrations import record_demonstrations
-    from vla.data.store import TrajectoryStore
-
-    if not isinstance(job.world, TabletopConfig):
-        raise ConfigError(
-            f"world={job.world.kind} has no scripted expert to record; use world=tabletop, "
-            "or convert demonstrations that you have (`vla convert --help`)."
+    """Record `episodes` successful demonstrations of every task; all of them or none."""
+    source = Demonstrations(job)
+    with Progress() as bar:
+        shown = bar.add_task("recording", total=len(source))
+        store = convert(
+            source,
+            job.output,
+            progress=lambda done, total: bar.update(shown, completed=done),
         )
-    demonstrations = record_demonstrations(
-        job.world,
-        tasks=job.world.tasks,
-        episodes_per_task=job.episodes,
-        seed=job.seed,
-        noise=job.noise,
-        workers=job.workers,
-    )
-    store = TrajectoryStore.create(
-        job.output,
-        embodiment=job.world.embodiment(),
-        provenance={"made_by": "vla record", "job": asdict(job)},
-    )
-    total = job.episodes * len(job.world.tasks)
-    store.append_many(track(demonstrations, description="recording", total=total))
     Console().print(
         f"{store.num_episodes} episodes, {store.num_frames} frames in {job.output}\n"
-        f"Next: vla train data.path={job.output}"
+        f"Next: vla train experiment=tabletop data.path={job.output}"
     )
+
+
+class Demonstrations:
+    """A TrajectorySource: the experts of a world at work."""
+
+    def __init__(self, job: RecordJob):
+        """Raises ConfigError when the world has no experts."""
+        if not isinstance(job.world, TabletopConfig):
+            raise ConfigError(
+                f"world={job.world.kind} has no scripted expert to record; use world=tabletop, "
+                "or convert demonstrations that you have (`vla convert --help`)."
+            )
+        self.embodiment = job.world.embodiment()
+        self.provenance = {"made_by": "vla record", "job": asdict(job)}
+        self._job = job
+
+    def __len__(self) -> int:
+        """How many episodes there will be."""
+        return self._job.episodes * len(self._job.world.tasks)
+
+    def __iter__(self) -> Iterator[Trajectory]:
+        """Record them, tasks taking turns."""
+        from envs.demonstrations import record_demonstrations
+
+        return record_demonstrations(
+            self._job.world,
+            tasks=self._job.world.tasks,
+            episodes_per_task=self._job.episodes,
+            seed=self._job.seed,
+            noise=self._job.noise,
+            workers=self._job.workers,
+        )

@@ -50,8 +50,8 @@ def find_flights(root: Path) -> dict[str, Any] | None:
     if newest is None or not (newest.parent / "summary.json").exists():
         return None
     figures = read(newest.parent / "summary.json")
-    logs = sorted(newest.parent.glob("flight-*.vlalog"))
-    late = np.concatenate([read_flight(log).ticks["lateness"] for log in logs]) * 1e3
+    logs = [read_flight(newest.parent / name) for name in figures["logs"]]
+    late = np.concatenate([log.ticks["lateness"] for log in logs]) * 1e3
     shown = ("n", "successes", "seconds", "rate_hz", "missed", "refused")
     return {
         **{key: figures[key] for key in shown},

@@ -14,7 +14,6 @@ from configs.restoring import load_policy
 from configs.schemas import RunJob
 from robot_drivers.robot_world import CAUSES, RobotWorld
 from vla.contract import Policy
-from vla.errors import ConfigError
 from vla.evaluation.statistics import wilson_interval
 from vla.files import write_json
 from vla.runtime.live import run_live
@@ -30,17 +29,16 @@ WARM_UP = 3
 def main(job: RunJob) -> None:
     """Fly `episodes` episodes; write a log of each tick and a summary."""
     output, console = Path(job.output), Console()
-    if (output / "summary.json").exists():
-        raise ConfigError(f"{output} holds a finished run; flight logs are never overwritten.")
     body = job.world.embodiment()
     policy, weights = load_policy(job.checkpoint, device=job.device, embodiment=body)
     facts = {"job": asdict(job), "weights_sha256": weights}
     warm_up(policy)
-    flights = []
+    flights, logs = [], []
+    earlier = len(list(output.glob("flight-*.vlalog")))  # kept: a log is never overwritten
     for number in range(job.episodes):
-        path = output / f"flight-{number:03d}.vlalog"
-        flights.append(fly(job, policy, path, seed=job.seed + number, facts=facts))
-    summary = summarise(flights)
+        logs.append(output / f"flight-{earlier + number:03d}.vlalog")
+        flights.append(fly(job, policy, logs[-1], seed=job.seed + number, facts=facts))
+    summary = {**summarise(flights), "logs": [path.name for path in logs]}
     write_json(output / "summary.json", summary)
     console.print(tabulate(flights))
     console.print(f"Flight logs and summary: {output}\nNext: vla report runs={output.parent}")
