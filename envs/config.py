@@ -78,7 +78,7 @@ class TabletopConfig(WorldConfig):
             raise RenderError(f"MuJoCo does not load ({error}). {GL_REMEDY}") from error
         from envs.instructions import BlankInstruction, SwappedInstruction
         from envs.mujoco_world import MujocoWorld
-        from envs.task import load_task
+        from envs.tasks import load_task
 
         world = MujocoWorld(
             load_task(task),

@@ -6,7 +6,6 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from envs.layout import HALF_HEIGHT, Layout, Thing, sample_layout
-from vla.errors import choose
 from vla.types import Float32
 
 SIDES = {"left": 1.0, "right": -1.0}
@@ -123,10 +122,3 @@ def reach_point(state: SceneState, assignment: Assignment) -> Float32:
     point = state.things[assignment.target].copy()
     point[2] += HALF_HEIGHT[assignment.thing.shape] + 0.015
     return point
-
-
-def load_task(name: str) -> Task:
-    """The task of that name. Raises UnknownChoice listing the names there are."""
-    from envs.tasks import TASKS
-
-    return choose("task", name, TASKS)

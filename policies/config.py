@@ -6,35 +6,15 @@ A config builds its owner; heavy imports happen in `build`.
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from policies.backbones.config import AutoBackboneConfig, BackboneConfig, TinyConfig
+from policies.backbones.config import BackboneConfig
 from policies.checks import require_choice, require_positive
-from policies.heads.config import (
-    DiffusionConfig,
-    FlowConfig,
-    HeadConfig,
-    RegressionConfig,
-    TokensConfig,
-)
+from policies.heads.config import HeadConfig
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError
 
 if TYPE_CHECKING:
     from vla.contract import Policy
     from vla.data.stats import Statistics
-
-__all__ = [
-    "AutoBackboneConfig",
-    "BackboneConfig",
-    "DiffusionConfig",
-    "FlowConfig",
-    "HeadConfig",
-    "LerobotPolicyConfig",
-    "PolicyConfig",
-    "RegressionConfig",
-    "TinyConfig",
-    "TokensConfig",
-    "VlaPolicyConfig",
-]
 
 NORMALIZATIONS = ("quantile", "min_max", "mean_std")
 

@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from policies.backbones.config import AutoBackboneConfig
 from policies.backbones.interface import Backbone, Context
-from policies.config import AutoBackboneConfig
 from vla.embodiment import Embodiment
 from vla.errors import CheckpointError, ConfigError, EmbodimentMismatch, ShapeError
 

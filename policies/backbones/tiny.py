@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from policies.backbones.config import TinyConfig
 from policies.backbones.interface import Backbone, Context
 from policies.backbones.tokenizer import hash_words
-from policies.config import TinyConfig
 from policies.transformer import Block, waves
 from vla.embodiment import Camera, Embodiment
 from vla.errors import ConfigError, choose

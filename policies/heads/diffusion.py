@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor
 
 from policies.backbones.interface import Context
-from policies.config import DiffusionConfig
+from policies.heads.config import DiffusionConfig
 from policies.heads.denoiser import Denoiser
 from policies.heads.interface import Head, average, commit, draw
 

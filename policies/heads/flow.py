@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from policies.backbones.interface import Context
-from policies.config import FlowConfig
+from policies.heads.config import FlowConfig
 from policies.heads.denoiser import Denoiser
 from policies.heads.interface import Head, average, commit, draw
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from policies.backbones.interface import Context
-from policies.config import RegressionConfig
+from policies.heads.config import RegressionConfig
 from policies.heads.interface import Head, average, commit
 from policies.transformer import mlp
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from policies.backbones.interface import Context
-from policies.config import TokensConfig
+from policies.heads.config import TokensConfig
 from policies.heads.interface import Head, average, commit
 from policies.transformer import Attention, mlp
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from policies.backbones.config import AutoBackboneConfig
 from policies.backbones.interface import Context
-from policies.config import AutoBackboneConfig
 from policies.heads.interface import average, commit
 from tests.policies.samples import (
     EMBODIMENT,

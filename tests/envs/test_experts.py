@@ -7,7 +7,7 @@ from envs.config import TASKS, TabletopConfig
 from envs.demonstrations import Disturbance
 from envs.experts import EXPERTS, ExpertController
 from envs.mujoco_world import MujocoWorld
-from envs.task import load_task
+from envs.tasks import load_task
 from vla.contract import Controller
 from vla.errors import UnknownChoice
 

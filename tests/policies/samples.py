@@ -5,14 +5,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from policies.config import (
-    DiffusionConfig,
-    FlowConfig,
-    RegressionConfig,
-    TinyConfig,
-    TokensConfig,
-    VlaPolicyConfig,
-)
+from policies.backbones.config import TinyConfig
+from policies.config import VlaPolicyConfig
+from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
 from vla.data.batch import Batch
 from vla.data.stats import Statistics, VectorStatistics
 from vla.embodiment import Axis, Camera, Embodiment

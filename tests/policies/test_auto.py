@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from policies.config import AutoBackboneConfig
+from policies.backbones.config import AutoBackboneConfig
 from vla.embodiment import Axis, Camera, Embodiment
 from vla.errors import CheckpointError, ConfigError, EmbodimentMismatch, ShapeError
 

@@ -1,16 +1,13 @@
 import pytest
 
-from policies.config import (
-    AutoBackboneConfig,
-    BackboneConfig,
+from policies.backbones.config import AutoBackboneConfig, BackboneConfig, TinyConfig
+from policies.config import PolicyConfig, VlaPolicyConfig
+from policies.heads.config import (
     DiffusionConfig,
     FlowConfig,
     HeadConfig,
-    PolicyConfig,
     RegressionConfig,
-    TinyConfig,
     TokensConfig,
-    VlaPolicyConfig,
 )
 from tests.policies.samples import EMBODIMENT, TINY, statistics
 from vla.errors import ConfigError, UnknownChoice

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from policies.config import RegressionConfig, TinyConfig, VlaPolicyConfig
+from policies.backbones.config import TinyConfig
+from policies.config import VlaPolicyConfig
+from policies.heads.config import RegressionConfig
 from tests.policies.samples import vector_statistics
 from vla.data.batch import Batch
 from vla.data.stats import Statistics

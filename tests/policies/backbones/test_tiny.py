@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from policies.backbones.config import TinyConfig
 from policies.backbones.tiny import expected_points
-from policies.config import TinyConfig
 from tests.policies.samples import EMBODIMENT, TINY, batch
 from vla.embodiment import Camera
 from vla.errors import ConfigError, UnknownChoice

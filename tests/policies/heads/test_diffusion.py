@@ -2,8 +2,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from policies.config import DiffusionConfig
-from policies.heads.config import PREDICTIONS
+from policies.heads.config import PREDICTIONS, DiffusionConfig
 from policies.heads.diffusion import denoise
 
 

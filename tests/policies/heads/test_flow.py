@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from policies.backbones.interface import Context
-from policies.config import FlowConfig
+from policies.heads.config import FlowConfig
 from policies.heads.flow import integrate
 
 

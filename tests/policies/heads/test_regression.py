@@ -1,7 +1,7 @@
 import torch
 
 from policies.backbones.interface import Context
-from policies.config import RegressionConfig
+from policies.heads.config import RegressionConfig
 
 
 def test_two_modes_give_their_median():

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.backbones.interface import Context
-from policies.config import TokensConfig
+from policies.heads.config import TokensConfig
 
 
 def make_head(*, bins=256, bound=1.0):
