@@ -23,10 +23,9 @@ from vla.files import write_json
 def main(job: EvalJob) -> None:
     """Run every condition on the same seeds; write results, summary.json and report.html."""
     output, console = Path(job.output), Console()
-    policy, weights = load_policy(
-        job.checkpoint, device=job.device, embodiment=job.world.embodiment()
-    )
-    policy.embodiment.require(job.world.embodiment(), mine="policy", theirs="world")
+    body = job.world.embodiment()  # a Gymnasium world builds an environment to find out
+    policy, weights = load_policy(job.checkpoint, device=job.device, embodiment=body)
+    policy.embodiment.require(body, mine="policy", theirs="world")
     results = {}
     for condition in job.evaluation.conditions:
         results[condition] = run_condition(job, condition, policy, weights, console)

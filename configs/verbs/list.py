@@ -35,8 +35,8 @@ def show_group(console: Console, group: str) -> None:
         table.add_column("key", style="bold")
         table.add_column("default")
         for option in fields(schema):
-            value = schema.__dataclass_fields__[option.name]
-            default = value.default_factory() if callable(value.default_factory) else value.default
+            made = callable(option.default_factory)
+            default = option.default_factory() if made else option.default
             if is_dataclass(default):
                 default = type(default).__name__
             table.add_row(option.name, str(default))
