@@ -62,10 +62,15 @@ class ConvertJob:
 
     Attributes:
         source: the format and where the files lie.
+        codec: of the images: "jpeg" (JPEG sources keep their bytes) or "zstd" (lossless).
+        skip_bad: leave out episodes that are damaged or out of contract, and list them,
+            instead of stopping at the first.
         output: folder of the new store.
     """
 
     source: SourceConfig = MISSING
+    codec: str = "jpeg"
+    skip_bad: bool = False
     output: str = MISSING
 
 

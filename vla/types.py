@@ -100,6 +100,16 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Subtask:
+    """A stretch of an episode with words of its own: steps `start` to before `stop`."""
+
+    start: int
+    stop: int
+    text: str
+    success: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Trajectory:
     """One recorded episode of N steps.
 
@@ -107,9 +117,17 @@ class Trajectory:
         images: per camera uint8 (N, H, W, 3), or a list of N encoded JPEG files (bytes),
             which the store keeps byte for byte.
         state: float32 (N, S), read before the action of the same row was taken.
-        action: float32 (N, A), what the demonstrator (or policy) asked for.
+        action: float32 (N, A), what the demonstrator (or policy) asked for; None for a film
+            without actions.
         instruction: the task in words.
-        time: float64 (N,), seconds since the episode began.
+        time: float64 (N,), when each row was recorded, seconds since the episode began.
+        sent: float32 (N, A), the command that reached the body, after limits and filters;
+            None when it was not recorded.
+        captured: per camera float64 (N,), when each frame was exposed, on the clock of
+            `time`; empty when unknown.
+        depth: per camera uint16 (N, H, W), millimetres along the optical axis, 0 where there
+            is no reading; aligned with the colour camera of the same name.
+        subtasks: in order of their start; may overlap or leave gaps.
         success: what the demonstrator or the task said; None when nobody did.
         labels: auxiliary float32 (N, K) targets by name, e.g. where the named object is.
         source: provenance (file, episode id, seed, ...), JSON values only.
@@ -120,9 +138,13 @@ class Trajectory:
 
     images: dict[str, Uint8 | list[bytes]]
     state: Float32
-    action: Float32
+    action: Float32 | None
     instruction: str
     time: NDArray[np.float64]
+    sent: Float32 | None = None
+    captured: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    depth: dict[str, NDArray[np.uint16]] = field(default_factory=dict)
+    subtasks: tuple[Subtask, ...] = ()
     success: bool | None = None
     labels: dict[str, Float32] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
@@ -132,16 +154,28 @@ class Trajectory:
         length = self.state.shape[0]
         if length == 0:
             raise ShapeError("Trajectory has no steps.")
-        check_array("Trajectory.action", self.action, dtype=np.float32, shape=(length, None))
         check_array("Trajectory.time", self.time, dtype=np.float64, shape=(length,))
+        for what, rows in (("action", self.action), ("sent", self.sent)):
+            if rows is not None:
+                check_array(f"Trajectory.{what}", rows, dtype=np.float32, shape=(length, None))
         for name, label in self.labels.items():
             check_array(f"label {name!r}", label, dtype=np.float32, shape=(length, None))
+        for name, times in self.captured.items():
+            check_array(f"captured {name!r}", times, dtype=np.float64, shape=(length,))
+        for name, depth in self.depth.items():
+            check_array(f"depth {name!r}", depth, dtype=np.uint16, shape=(length, None, None))
         for name, frames in self.images.items():
             if isinstance(frames, np.ndarray):
                 shape = (length, None, None, 3)
                 check_array(f"image {name!r}", frames, dtype=np.uint8, shape=shape)
             elif len(frames) != length:
                 raise ShapeError(f"image {name!r} has {len(frames)} frames for {length} steps.")
+        for subtask in self.subtasks:
+            if not 0 <= subtask.start < subtask.stop <= length:
+                raise ShapeError(
+                    f"Subtask {subtask.text!r} spans steps {subtask.start} to {subtask.stop}; "
+                    f"the episode has {length}."
+                )
 
     def __len__(self) -> int:
         return self.state.shape[0]

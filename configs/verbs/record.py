@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 
 from rich.console import Console
 from rich.progress import Progress
 
 from configs.schemas import RecordJob
 from envs.config import TabletopConfig
-from vla.data.convert.conversion import convert
+from vla.data.convert.conversion import PendingEpisode, convert
 from vla.errors import ConfigError
-from vla.types import Trajectory
 
 
 def main(job: RecordJob) -> None:
@@ -47,11 +47,11 @@ class Demonstrations:
         """How many episodes there will be."""
         return self._job.episodes * len(self._job.world.tasks)
 
-    def __iter__(self) -> Iterator[Trajectory]:
+    def __iter__(self) -> Iterator[PendingEpisode]:
         """Record them, tasks taking turns."""
         from envs.demonstrations import record_demonstrations
 
-        return record_demonstrations(
+        demonstrations = record_demonstrations(
             self._job.world,
             tasks=self._job.world.tasks,
             episodes_per_task=self._job.episodes,
@@ -59,3 +59,5 @@ class Demonstrations:
             noise=self._job.noise,
             workers=self._job.workers,
         )
+        for number, trajectory in enumerate(demonstrations):
+            yield PendingEpisode(f"demonstration {number}", partial(lambda it: it, trajectory))

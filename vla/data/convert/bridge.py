@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from vla.data.convert.conversion import PendingEpisode
 from vla.data.convert.rlds import RldsEpisode, RldsFolder
 from vla.embodiment import Axis, Camera, Embodiment
 from vla.errors import DataError, UnknownChoice
@@ -92,10 +93,12 @@ class BridgeSource:
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[Trajectory]:
-        """Stream the episodes. Raises DataError naming the record."""
-        for episode in self._rlds.episodes(self._split):
-            yield self._canonicalize(episode)
+    def __iter__(self) -> Iterator[PendingEpisode]:
+        """Stream the episodes."""
+        episodes = self._rlds.episodes(self._split)
+        for number in range(self._count):
+            name = f"{self._rlds.path}, episode {number}"
+            yield PendingEpisode(name, lambda: self._canonicalize(next(episodes)))
 
     def _canonicalize(self, episode: RldsEpisode) -> Trajectory:
         place = f"{episode.source['file']}, record {episode.source['record']}"

@@ -2,13 +2,29 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from vla.data.manifest import Manifest
 from vla.data.store import TrajectoryStore
 from vla.embodiment import Embodiment
-from vla.errors import DataError
+from vla.errors import DataError, VlaError
 from vla.types import Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class PendingEpisode:
+    """An episode that has been found but not read.
+
+    Attributes:
+        name: file and place in it, as a person would look for it.
+        read: gives the episode; raises DataError, EmbodimentMismatch or ShapeError when it is
+            damaged or out of contract.
+    """
+
+    name: str
+    read: Callable[[], Trajectory]
 
 
 class TrajectorySource(Protocol):
@@ -18,11 +34,16 @@ class TrajectorySource(Protocol):
     provenance: dict[str, Any]
 
     def __len__(self) -> int:
-        """How many episodes."""
+        """How many episodes the source says it has."""
         ...
 
-    def __iter__(self) -> Iterator[Trajectory]:
-        """The episodes, each read when asked for."""
+    def __iter__(self) -> Iterator[PendingEpisode]:
+        """The episodes in order, each to be read before the next is asked for.
+
+        Iterating does not raise over damaged data: whatever is wrong, a file that ends early
+        included, is raised by `read` of the episode it keeps from being read, so that the
+        caller may go on with the next.
+        """
         ...
 
 
@@ -31,9 +52,10 @@ def convert(
     output: str | Path,
     *,
     codec: str = "jpeg",
+    skip_bad: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> TrajectoryStore:
-    """Write every episode of `source` into a new store; all or nothing.
+    """Write the episodes of `source` into a new store; all or nothing.
 
     The store grows in a hidden folder beside `output` and gets its name when it is complete;
     what a conversion that was killed left there is replaced.
@@ -42,10 +64,13 @@ def convert(
         source: the demonstrations.
         output: folder of the new store.
         codec: "jpeg" (JPEG sources keep their bytes) or "zstd".
+        skip_bad: leave out episodes that cannot be read or are out of contract instead of
+            stopping at the first. The store's provenance lists them under "skipped", each
+            with "episode" and "reason".
         progress: told (episodes done, episodes in all) after each episode.
 
     Raises:
-        DataError: when `output` exists, or an episode cannot be read or is out of contract.
+        DataError: when `output` exists, an episode is bad (naming it), or all of them are.
     """
     final = Path(output)
     if final.exists():
@@ -56,10 +81,22 @@ def convert(
     store = TrajectoryStore.create(
         growing, embodiment=source.embodiment, provenance=source.provenance, codec=codec
     )
+    skipped: list[dict[str, str]] = []
     with store.segment() as segment:
-        for done, trajectory in enumerate(source, start=1):
-            segment.append(trajectory)
+        for done, pending in enumerate(source, start=1):
+            try:
+                segment.append(pending.read())
+            except VlaError as error:
+                if not skip_bad:
+                    raise DataError(f"{pending.name}: {error}") from error
+                skipped.append({"episode": pending.name, "reason": str(error)})
             if progress is not None:
                 progress(done, len(source))
+    if not store.num_episodes:
+        reason = skipped[0]["reason"] if skipped else "the source is empty"
+        raise DataError(f"No episode could be converted: {reason}")
+    if skipped:
+        provenance = {**store.provenance, "skipped": skipped}
+        replace(Manifest.read(growing), provenance=provenance).write(growing)
     growing.replace(final)
     return TrajectoryStore.open(final)
