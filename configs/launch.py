@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.resources import files
@@ -59,13 +60,13 @@ def launch(verb: str, arguments: list[str]) -> None:
     # argparse wants all overrides together, before or after the flags; people mix them.
     overrides = [word for word in arguments if "=" in word and not word.startswith("--")]
     flags = [word for word in arguments if word not in overrides]
-    sys.argv = [f"vla {verb}", *flags, *overrides, *QUIET]
+    sys.argv = [f"vla {verb}", *flags, *map(open_table, overrides), *QUIET]
     failures: list[VlaError] = []
 
     def run(config: DictConfig) -> None:
         try:
             require_complete(config)
-            find_verb(verb)(OmegaConf.to_object(config))
+            find_verb(verb)(build_job(config))
         except VlaError as error:
             failures.append(error)
         except OmegaConfBaseException as error:
@@ -83,6 +84,32 @@ def launch(verb: str, arguments: list[str]) -> None:
         if failures:
             raise failures[0] from None
         raise
+
+
+def build_job(config: DictConfig) -> Any:
+    """The job's dataclass. Raises ConfigError for a table given to what has none."""
+    try:
+        return OmegaConf.to_object(config)
+    except AttributeError as error:  # a key that `open_table` forced in
+        raise ConfigError(f"A table was given to what has none: {error}") from None
+
+
+def open_table(word: str) -> str:
+    """Let an override fill a table: `data.weights={a: 1}` may bring keys that are new.
+
+    Hydra wants "++" before it for that; people do not expect to need it.
+    """
+    key = word.split("=")[0].split(".")[-1]
+    tables = {
+        field.name
+        for schema in (
+            *JOBS.values(),
+            *(kind for kinds in GROUPS.values() for kind in kinds.values()),
+        )
+        for field in fields(schema)
+        if str(field.type).startswith("dict[")
+    }
+    return f"++{word}" if key in tables and word[0] not in "+~" else word
 
 
 def require_complete(config: DictConfig) -> None:

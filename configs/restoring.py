@@ -2,16 +2,22 @@
 
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from configs.schemas import GROUPS
-from policies.config import LerobotPolicyConfig, PolicyConfig
+from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
 from vla.contract import Policy
 from vla.embodiment import Embodiment
 from vla.errors import CheckpointError, ConfigError, UnknownChoice, choose
+from vla.family import Family
 from vla.files import digest_file
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from vla.data.stats import Statistics
 
 
 def restore_config(group: str, value: dict[str, Any]) -> Any:
@@ -29,6 +35,23 @@ def restore_config(group: str, value: dict[str, Any]) -> Any:
         nested = f"{group}/{key}"
         arguments[key] = restore_config(nested, entry) if nested in GROUPS else entry
     return schema(**arguments)
+
+
+def build_policy(
+    config: PolicyConfig, body: Embodiment | Family, statistics: "list[Statistics] | None"
+) -> "nn.Module":
+    """A policy for one body, or for a family; `statistics` has one entry per body.
+
+    Raises:
+        StatisticsError: when they do not fit. ConfigError: a policy that serves one body only.
+    """
+    if isinstance(body, Embodiment):
+        return config.build(body, statistics[0] if statistics else None)
+    if not isinstance(config, VlaPolicyConfig):
+        raise ConfigError(f"policy={config.kind} serves one body only; train it on one store.")
+    from policies.family_policy import FamilyPolicy
+
+    return FamilyPolicy(config, body, statistics)
 
 
 def dump_config(policy: PolicyConfig) -> str:
@@ -64,9 +87,17 @@ def load_policy(path: str, *, device: str, embodiment: Embodiment) -> tuple[Poli
         raise CheckpointError(
             f"{checkpoint.path}/config.yaml does not describe a policy of this version: {error}"
         ) from error
-    policy = config.build(Embodiment.from_json(checkpoint.contract["embodiment"]), None)
+    contract = checkpoint.contract
+    body: Embodiment | Family
+    if family := "family" in contract:
+        body = Family.from_json(contract["family"])
+    else:
+        body = Embodiment.from_json(contract["embodiment"])
+    policy = build_policy(config, body, None)
     load_weights(policy, checkpoint.path)
     policy.to(pick_device(device)).eval()
+    if family:
+        policy.become(embodiment)
     return policy, checkpoint.contract["weights_sha256"]
 
 

@@ -12,7 +12,7 @@ from policies.backbones.config import AutoBackboneConfig, TinyConfig
 from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
 from robot_drivers.config import RobotConfig, SimArmConfig
-from vla.data.config import AugmentConfig, DataConfig
+from vla.data.config import AugmentConfig, DataConfig, MixtureConfig, StoreConfig
 from vla.data.convert.config import BridgeConfig, SourceConfig
 from vla.errors import choose
 from vla.evaluation.config import EvaluationConfig
@@ -30,6 +30,7 @@ GROUPS: dict[str, dict[str, type]] = {
     },
     "world": {"tabletop": TabletopConfig, "gym": GymWorldConfig},
     "robot": {"sim_arm": SimArmConfig},
+    "data": {"store": StoreConfig, "mixture": MixtureConfig},
     "source": {"bridge": BridgeConfig},
 }
 
@@ -80,7 +81,7 @@ class TrainJob:
 
     Attributes:
         policy: what is trained.
-        data: the store and how windows are cut from it.
+        data: one store, or a mixture of several, and how it is read.
         augment: what is done to the pictures while training.
         training: the loop.
         device: "auto" (CUDA when there is one), "cpu", "cuda", "cuda:1", ...
@@ -89,7 +90,7 @@ class TrainJob:
     """
 
     policy: PolicyConfig = MISSING
-    data: DataConfig = field(default_factory=DataConfig)
+    data: DataConfig = MISSING
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     device: str = "auto"

@@ -77,6 +77,12 @@ class Normalizer(nn.Module):
         self.scale.copy_(torch.from_numpy(scale))
         self.filled.fill_(True)
 
+    def pass_through(self) -> None:
+        """Leave values as they are, because they are normalised already."""
+        self.center.zero_()
+        self.scale.fill_(1.0)
+        self.filled.fill_(True)
+
     def forward(self, x: Tensor) -> Tensor:
         """Normalise float (..., D)."""
         self._require_filled()

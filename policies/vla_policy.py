@@ -40,7 +40,7 @@ class VlaPolicy(nn.Module):
         self.embodiment = embodiment
         self.history = config.history
         self.horizon = config.horizon
-        _check_bounded(config, embodiment)
+        require_known(config, [embodiment])
         mode, bounded = config.normalization, config.bounded_axes
         self.state_normalizer = Normalizer(
             embodiment.state, what="state", mode=mode, bounded=bounded
@@ -195,8 +195,9 @@ def _committed(observation: Observation) -> int:
     return 0 if observation.pending is None else observation.pending.shape[0]
 
 
-def _check_bounded(config: VlaPolicyConfig, embodiment: Embodiment) -> None:
-    known = {axis.name for axis in (*embodiment.state, *embodiment.action)}
+def require_known(config: VlaPolicyConfig, bodies: Sequence[Embodiment]) -> None:
+    """Raise ConfigError when `bounded_axes` names an axis that none of the bodies has."""
+    known = {axis.name for body in bodies for axis in (*body.state, *body.action)}
     unknown = sorted(set(config.bounded_axes) - known)
     if unknown:
         raise ConfigError(f"bounded_axes names {unknown}; the axes are: {sorted(known)}.")

@@ -19,6 +19,7 @@ MAY_IMPORT = {
 # Where each heavy package may be imported, as path prefixes.
 HEAVY = {
     "torch": ("policies/", "vla/training/", "vla/data/loader", "vla/data/batch", "vla/data/augment",
+              "vla/data/mixture",
               "configs/"),
     "transformers": ("policies/backbones/",),
     "diffusers": ("policies/heads/",),

@@ -7,7 +7,8 @@ conventions that make a policy fail without a word.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+import math
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,7 +27,8 @@ class Axis:
     Attributes:
         name: unique within its vector, e.g. "dx" or "joint3".
         unit: SI unit ("m", "rad", "m/s", ...) or "1" for a pure number.
-        low, high: hard bounds in that unit; a command outside them is out of contract.
+        low, high: hard bounds in that unit, infinite where there is none; a command outside
+            them is out of contract.
         mode: "absolute", "relative" (to the chunk's first state) or "delta" (step to step).
         frame: "base", "tool" or "joint".
     """
@@ -66,6 +68,16 @@ class Camera:
     source: str = ""
     mount: str = "world"
     intrinsics: tuple[float, float, float, float] | None = None
+
+    def resized(self, height: int, width: int) -> "Camera":
+        """The same camera after its pictures have been brought to another size."""
+        if (height, width) == (self.height, self.width):
+            return self
+        packed = self.intrinsics
+        if packed is not None:
+            x, y = width / self.width, height / self.height
+            packed = (packed[0] * x, packed[1] * y, packed[2] * x, packed[3] * y)
+        return replace(self, height=height, width=width, intrinsics=packed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +120,15 @@ class Embodiment:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` restores an equal embodiment."""
-        return asdict(self)
+        """Plain JSON values; `from_json` restores an equal embodiment.
+
+        An axis without a bound has null there, because JSON knows no infinity.
+        """
+        value = asdict(self)
+        for axis in (*value["state"], *value["action"]):
+            for bound in ("low", "high"):
+                axis[bound] = axis[bound] if math.isfinite(axis[bound]) else None
+        return value
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Embodiment":
@@ -120,7 +139,7 @@ class Embodiment:
                 intrinsics = camera.get("intrinsics")
                 packed = tuple(intrinsics) if intrinsics is not None else None
                 cameras[name] = Camera(**{**camera, "intrinsics": packed})
-            axes = {key: tuple(Axis(**axis) for axis in value[key]) for key in ("state", "action")}
+            axes = {key: tuple(map(_restore_axis, value[key])) for key in ("state", "action")}
             return cls(**{**value, **axes, "cameras": cameras})
         except (KeyError, TypeError, AttributeError) as error:
             raise ContractError(f"Not the JSON of an embodiment: {error}.") from error
@@ -158,6 +177,12 @@ class Embodiment:
                 f"The {mine} ({self.name}) does not fit the {theirs} ({other.name}):\n  {listing}\n"
                 f"Use a {mine} made for {other.name!r}, or a {theirs} that offers {self.name!r}."
             )
+
+
+def _restore_axis(value: dict[str, Any]) -> Axis:
+    low = -math.inf if value["low"] is None else value["low"]
+    high = math.inf if value["high"] is None else value["high"]
+    return Axis(**{**value, "low": low, "high": high})
 
 
 def _compare_axes(what: str, mine: tuple[Axis, ...], theirs: tuple[Axis, ...]) -> list[str]:

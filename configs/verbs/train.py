@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from configs.restoring import dump_config, load_policy, pick_device
+from configs.restoring import build_policy, dump_config, load_policy, pick_device
 from configs.schemas import TrainJob
 from policies.config import VlaPolicyConfig
 from vla.errors import ConfigError
+from vla.files import write_json
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from vla.data.store import TrajectoryStore
-
-PREDICTORS = ("policy", "mean_action", "previous_action")
+    from vla.data.training_data import TrainingData
 
 
 def main(job: TrainJob) -> None:
@@ -27,7 +23,6 @@ def main(job: TrainJob) -> None:
     import torch
 
     from vla.data.augment import augment
-    from vla.data.stats import compute_statistics
     from vla.training.checkpoint import CheckpointMeta
     from vla.training.loop import train
     from vla.training.validation import HeldOutLoss
@@ -37,11 +32,12 @@ def main(job: TrainJob) -> None:
             f"policy={job.policy.kind} is not trained here; train LeRobot's policies with "
             "lerobot-train, and evaluate the result with `vla eval checkpoint=FOLDER`."
         )
-    store = job.data.open()
-    seen, held_out = (store.split(name, job.data.held_out) for name in ("train", "held_out"))
-    statistics = compute_statistics(store, seen)
+    data = job.data.open()
+    contract = data.describe()
+    if job.resume:
+        require_same_data(job.output, contract)
     torch.manual_seed(job.training.seed)  # the initial weights
-    policy = job.policy.build(store.embodiment, statistics).to(pick_device(job.device))
+    policy = build_policy(job.policy, data.body, data.statistics()).to(pick_device(job.device))
     windows = {
         "history": job.policy.history,
         "horizon": job.policy.horizon,
@@ -49,68 +45,72 @@ def main(job: TrainJob) -> None:
         "seed": job.training.seed,
     }
     validation = None
-    if len(held_out):
-        fixed = job.data.build(store, split="held_out", **windows)
-        validation = HeldOutLoss(fixed, job.training)
+    if data.count("held_out"):
+        validation = HeldOutLoss(data.load("held_out", **windows), job.training)
     result = train(
         policy,
-        job.data.build(store, **windows),
+        data.load("train", **windows),
         job.training,
         directory=job.output,
-        meta=CheckpointMeta(
-            config_yaml=dump_config(job.policy),
-            contract={
-                "embodiment": store.embodiment.to_json(),
-                "embodiment_hash": store.embodiment.hash,
-                "statistics": statistics.to_json(),
-                "store_hash": store.hash,
-            },
-        ),
+        meta=CheckpointMeta(config_yaml=dump_config(job.policy), contract=contract),
         resume=job.resume,
         validation=validation,
         augment=partial(augment, config=job.augment),
     )
     if not result.finished:
         raise SystemExit(3)  # the loop has said how to go on
-    conclude(job, store, seen, held_out)
+    conclude(job, data)
 
 
-def conclude(
-    job: TrainJob,
-    store: "TrajectoryStore",
-    seen: "NDArray[np.int64]",
-    held_out: "NDArray[np.int64]",
-) -> None:
-    """Measure the deployed weights on the held-out episodes and write the report."""
+def require_same_data(output: str, contract: dict[str, Any]) -> None:
+    """Stop when a run would go on with other data than it began with. Raises ConfigError."""
+    from vla.training.checkpoint import CheckpointFolder
+
+    folder = CheckpointFolder(Path(output) / "checkpoints", keep=1)
+    for step in folder.steps()[-1:]:
+        before = folder.open(step).contract.get("data")
+        if before != contract["data"]:
+            raise ConfigError(
+                f"{output} was trained on other data up to step {step}: {before}; now it would be "
+                f"{contract['data']}. Give the same data, or another output to begin anew."
+            )
+
+
+def conclude(job: TrainJob, data: "TrainingData") -> None:
+    """Measure the deployed weights on each store's held-out episodes and write the report."""
     from vla.evaluation.open_loop import measure_open_loop
     from vla.evaluation.report import write_report
 
     output, console = Path(job.output), Console()
-    errors = None
-    if len(held_out):
-        policy, _ = load_policy(job.output, device=job.device, embodiment=store.embodiment)
-        errors = measure_open_loop(
-            policy, store, held_out=held_out, train=seen, path=output / "open_loop.json"
-        )
-        console.print(tabulate(errors))
+    errors: dict[str, Any] = {}
+    for store in data.stores:
+        seen, held_out = (data.episodes(store, split) for split in ("train", "held_out"))
+        if len(held_out) and len(seen):
+            policy, _ = load_policy(job.output, device=job.device, embodiment=store.embodiment)
+            name = store.path.name
+            errors[name] = measure_open_loop(policy, store, held_out=held_out, train=seen)
+            console.print(tabulate(errors[name], name))
+    write_json(output / "open_loop.json", errors)
     page = write_report(
         output / "report.html",
-        title=f"Training on {Path(job.data.path).name}",
+        title=f"Training on {', '.join(store.path.name for store in data.stores)}",
         metrics=output / "metrics.jsonl",
         open_loop=errors,
-        provenance={"job": asdict(job), "store hash": store.hash},
+        provenance={"job": asdict(job), "data": data.describe()["data"]},
     )
     console.print(f"Report: {page}\nNext: vla eval checkpoint={job.output}")
 
 
-def tabulate(errors: dict[str, Any]) -> Table:
+def tabulate(errors: dict[str, Any], name: str) -> Table:
     """Held-out error of the first planned action per axis, beside the baselines."""
     table = Table(
-        title=f"held-out mean absolute error, {errors['episodes']} episodes", title_justify="left"
+        title=f"{name}: mean absolute error on {errors['episodes']} held-out episodes",
+        title_justify="left",
     )
-    for column in ("axis", "unit", *PREDICTORS):
+    predictors = errors["errors"]
+    for column in ("axis", "unit", *predictors):
         table.add_column(column)
     for index, axis in enumerate(errors["axes"]):
-        values = [errors["errors"][who]["l1_row_0"]["value"][index] for who in PREDICTORS]
+        values = [predictor["l1_row_0"]["value"][index] for predictor in predictors.values()]
         table.add_row(axis["name"], axis["unit"], *(f"{value:.4g}" for value in values))
     return table

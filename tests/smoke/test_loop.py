@@ -88,3 +88,23 @@ def test_another_embodiment_and_a_damaged_checkpoint_are_refused(demo, tmp_path)
     (checkpoint / weights.name).write_bytes(content)
     words = [f"checkpoint={checkpoint}", f"output={tmp_path}/out", "world.image_size=32"]
     assert "damaged" in vla("eval", *words, status=2)
+
+
+def test_a_mixture_trains_resumes_and_is_evaluated(demo, tmp_path):
+    """Two stores of one body in one stream; the checkpoint drives that body."""
+    vla("record", f"output={tmp_path}/more", "episodes=1", "world.image_size=48", "seed=5")
+    (tmp_path / "demonstrations").symlink_to(demo / "demonstrations")
+    words = [
+        "train", "data=mixture", f"data.root={tmp_path}", "data.weights={demonstrations:1,more:2}",
+        "data.cameras={main:[front]}", "data.image_size=[32,32]", "data.held_out=0.25",
+        "policy.backbone.grounding_camera=main",
+        *SMALL_POLICY, *SMALL_TRAINING, f"output={tmp_path}/run",
+    ]  # fmt: skip
+    vla(*words)
+    errors = json.loads((tmp_path / "run" / "open_loop.json").read_text())
+    assert "demonstrations" in errors
+    where = [f"checkpoint={tmp_path}/run", f"output={tmp_path}/eval", "evaluation.episodes=1"]
+    vla("eval", *where, "world.image_size=32", "evaluation.max_steps=3")
+    assert (tmp_path / "eval" / "report.html").exists()
+    changed = [word.replace("more:2", "more:3") for word in words]
+    assert "other data" in vla(*changed, "resume=true", "training.steps=6", status=2)

@@ -16,7 +16,8 @@ class Batch:
         instruction: B texts.
         actions: float32 (B, H, A), row 0 is due at the present step.
         mask: float32 (B, H, A), 1 for real entries, 0 for padding past the episode's end.
-        labels: per name float32 (B, K), at the present step.
+        labels: per name float32 (B, K), at the present step; NaN where unknown.
+        member: int64 (B,), which body of a family each sample is of; None for a single body.
     """
 
     images: dict[str, Tensor]
@@ -25,6 +26,7 @@ class Batch:
     actions: Tensor
     mask: Tensor
     labels: dict[str, Tensor]
+    member: Tensor | None = None
 
     def __len__(self) -> int:
         return self.actions.shape[0]
@@ -42,4 +44,5 @@ class Batch:
             actions=move(self.actions),
             mask=move(self.mask),
             labels={name: move(label) for name, label in self.labels.items()},
+            member=None if self.member is None else move(self.member),
         )

@@ -3,11 +3,10 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from vla.errors import ConfigError
+from vla.errors import ConfigError, choose
 
 if TYPE_CHECKING:
-    from vla.data.loader import WindowLoader
-    from vla.data.store import TrajectoryStore
+    from vla.data.training_data import TrainingData
 
 
 @dataclass(kw_only=True, slots=True)
@@ -38,16 +37,16 @@ class AugmentConfig:
 
 @dataclass(kw_only=True, slots=True)
 class DataConfig:
-    """Which demonstrations, and how they are read.
+    """Base: how demonstrations are read, wherever they lie.
 
     Attributes:
-        path: folder of a trajectory store; has no default ("???" is Hydra's word for that).
-        held_out: fraction of the episodes kept from training.
+        kind: "store" or "mixture".
+        held_out: fraction of the episodes of each store kept from training.
         threads: that prepare batches ahead; 0 for none.
         cache_gb: decoded frames kept in memory, at most this many gigabytes (1e9 bytes).
     """
 
-    path: str = "???"
+    kind: str = ""
     held_out: float = 0.1
     threads: int = 1
     cache_gb: float = 1.0
@@ -58,32 +57,76 @@ class DataConfig:
         if self.threads < 0 or self.cache_gb < 0:
             raise ConfigError("data.threads and data.cache_gb must not be negative.")
 
-    def open(self) -> "TrajectoryStore":
+    def open(self) -> "TrainingData":
+        """Open the stores. Raises DataError."""
+        raise ConfigError("No data is chosen; give data.path=STORE, or data=mixture.")
+
+
+@dataclass(kw_only=True, slots=True)
+class StoreConfig(DataConfig):
+    """The demonstrations of one store.
+
+    Attributes:
+        path: folder of a trajectory store; has no default ("???" is Hydra's word for that).
+    """
+
+    kind: str = "store"
+    path: str = "???"
+
+    def open(self) -> "TrainingData":
         """Open the store. Raises DataError."""
         from vla.data.store import TrajectoryStore
+        from vla.data.training_data import TrainingData
 
-        return TrajectoryStore.open(self.path)
+        return TrainingData([TrajectoryStore.open(self.path)], self)
 
-    def build(
-        self,
-        store: "TrajectoryStore",
-        *,
-        history: int,
-        horizon: int,
-        batch_size: int,
-        seed: int,
-        split: str = "train",
-    ) -> "WindowLoader":
-        """A loader of one split's windows ("train", "held_out" or "all")."""
-        from vla.data.loader import WindowLoader
 
-        return WindowLoader(
-            store,
-            history=history,
-            horizon=horizon,
-            batch_size=batch_size,
-            seed=seed,
-            episodes=store.split(split, self.held_out),
-            threads=self.threads,
-            cache_bytes=int(self.cache_gb * 1e9),
-        )
+@dataclass(kw_only=True, slots=True)
+class MixtureConfig(DataConfig):
+    """Several stores, of one body or of many, drawn from with set shares.
+
+    Attributes:
+        root: folder that holds the stores.
+        weights: per store's name below `root`, its weight.
+        weights_are: "epochs": a store is drawn weight x its number of windows, so that 1 for
+            all reads each equally often (the convention of Octo and OpenVLA); "shares": the
+            weights themselves are the proportions.
+        cameras: per role the policy sees, the stores' names for it; the first one found is
+            taken. A body without one is shown black there. Empty: see ROLES.
+        image_size: height and width of every role, pixels.
+    """
+
+    kind: str = "mixture"
+    root: str = "???"
+    weights: dict[str, float] = field(default_factory=dict)
+    weights_are: str = "epochs"
+    cameras: dict[str, list[str]] = field(default_factory=dict)
+    image_size: tuple[int, int] = (224, 224)
+
+    def __post_init__(self) -> None:
+        DataConfig.__post_init__(self)
+        choose("meaning of data.weights:", self.weights_are, dict.fromkeys(("epochs", "shares")))
+        if not self.weights:
+            raise ConfigError(
+                "data.weights is empty; name the stores below data.root, e.g. "
+                "'data.weights={bridge: 1.0, fractal: 0.5}'."
+            )
+        if min(self.image_size) < 1:
+            raise ConfigError(f"data.image_size is {self.image_size}; at least 1 pixel each.")
+
+    def open(self) -> "TrainingData":
+        """Open the stores. Raises DataError."""
+        from pathlib import Path
+
+        from vla.data.store import TrajectoryStore
+        from vla.data.training_data import TrainingData
+
+        stores = [TrajectoryStore.open(Path(self.root) / name) for name in self.weights]
+        return TrainingData(stores, self)
+
+
+ROLES = {
+    "primary": ["primary", "front", "top", "high"],
+    "wrist": ["wrist", "hand"],
+}
+"""Common names of cameras, by the role they play."""

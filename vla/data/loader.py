@@ -1,7 +1,7 @@
 """The WindowLoader: batches of windows, reproducible from (seed, step) and prefetched."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -103,17 +103,22 @@ class WindowLoader:
 
     def iterate(self, start_step: int) -> Iterator[Batch]:
         """Batches `start_step`, `start_step` + 1, ... without end, prepared ahead, in order."""
-        if self._threads == 0:
-            while True:
-                yield self.batch(start_step)
+        return prefetch(self.batch, start_step, self._threads)
+
+
+def prefetch(batch: Callable[[int], Batch], start_step: int, threads: int) -> Iterator[Batch]:
+    """`batch(start_step)`, `batch(start_step + 1)`, ... in order, prepared ahead by threads."""
+    if threads == 0:
+        while True:
+            yield batch(start_step)
+            start_step += 1
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="window-loader")
+    ahead: deque[Future[Batch]] = deque()
+    try:
+        while True:
+            while len(ahead) <= 2 * threads:
+                ahead.append(pool.submit(batch, start_step))
                 start_step += 1
-        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="window-loader")
-        ahead: deque[Future[Batch]] = deque()
-        try:
-            while True:
-                while len(ahead) <= 2 * self._threads:
-                    ahead.append(pool.submit(self.batch, start_step))
-                    start_step += 1
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla.data.store import TrajectoryStore
+from vla.data.windows import WindowTable
 from vla.errors import StatisticsError
 
 FIELDS = ("mean", "std", "min", "max", "q01", "q99")
@@ -129,18 +130,39 @@ def compute_statistics(
     Raises:
         StatisticsError: when there is no episode.
     """
-    numbers = [int(number) for number in episodes]
-    if not numbers:
-        raise StatisticsError(f"{store.path}: no episodes to take statistics over.")
-    records, ends = store.records, store.episode_ends
-    spans = [np.arange(ends[n] - records[n].length, ends[n]) for n in numbers]
-    rows = np.concatenate(spans)
-    uids = sorted(records[number].uid for number in numbers)
-    digest = hashlib.sha256("\n".join([store.embodiment.hash, *uids]).encode())
-    state, action = store.embodiment.state, store.embodiment.action
+    return pool_statistics([(store, episodes)])
+
+
+def pool_statistics(
+    parts: Sequence[tuple[TrajectoryStore, Sequence[int] | NDArray[np.int64]]],
+) -> Statistics:
+    """Statistics over the episodes of several stores of equal axes, as if they were one.
+
+    Raises:
+        StatisticsError: when there is no episode, or the stores' axes differ.
+    """
+    first = parts[0][0].embodiment
+    states, actions, uids = [], [], []
+    for store, episodes in parts:
+        body = store.embodiment
+        if (body.state, body.action) != (first.state, first.action):
+            raise StatisticsError(
+                f"{store.path} has other axes than {parts[0][0].path}; their statistics cannot "
+                "be pooled."
+            )
+        numbers = np.asarray(episodes, np.int64)
+        table = WindowTable.build(store.episode_ends, numbers) if len(numbers) else None
+        if table is not None:
+            states.append(store.column("state")[table.present])
+            actions.append(store.column("action")[table.present])
+            uids += [store.records[number].uid for number in numbers.tolist()]
+    if not uids:
+        places = ", ".join(str(store.path) for store, _ in parts)
+        raise StatisticsError(f"{places}: no episodes to take statistics over.")
+    digest = hashlib.sha256("\n".join([first.hash, *sorted(uids)]).encode())
     return Statistics(
-        state=summarize(store.column("state")[rows], tuple(axis.name for axis in state)),
-        action=summarize(store.column("action")[rows], tuple(axis.name for axis in action)),
+        state=summarize(np.concatenate(states), tuple(axis.name for axis in first.state)),
+        action=summarize(np.concatenate(actions), tuple(axis.name for axis in first.action)),
         source=digest.hexdigest(),
     )
 

@@ -1,26 +1,28 @@
 """How far a policy's plans are from the demonstrator's on episodes it has not seen.
 
 Open-loop error is cheap and says whether anything was learnt, axis by axis; it does
-not say whether the robot succeeds. Two baselines give it meaning: always the mean
-action of the training data, and the demonstrator's previous action, held.
+not say whether the robot succeeds. Baselines give it meaning: always the mean action of
+the training data; the demonstrator's previous action, held; and, where the state tells
+what that is, the action that stays in place.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vla.contract import Policy
+from vla.data.resizing import resize_frames
 from vla.data.stats import compute_statistics
 from vla.data.store import TrajectoryStore
+from vla.embodiment import Embodiment
 from vla.errors import DataError
-from vla.files import write_json
 from vla.types import Float32, Observation, Trajectory
 
 Float64 = NDArray[np.float64]
-PREDICTORS = ("policy", "mean_action", "previous_action")
+PREDICTORS = ("policy", "mean_action", "previous_action", "hold_position")
 RESAMPLES = 1000
 
 
@@ -33,7 +35,6 @@ def measure_open_loop(
     stride: int = 4,
     batch: int = 16,
     seed: int = 0,
-    path: str | Path | None = None,
 ) -> dict[str, Any]:
     """Errors of the policy and of the baselines, per action axis in its unit.
 
@@ -45,11 +46,11 @@ def measure_open_loop(
         stride: plan at every so many steps of an episode.
         batch: observations per call of the policy.
         seed: of the plans and of the bootstrap.
-        path: where to write the result as JSON, if anywhere.
 
     Returns:
         {"axes": [{"name", "unit"}], "horizon", "episodes", "windows", "interval", "errors"} where
-        errors[predictor][measure] is {"value", "low", "high"}, lists over axes; measures are
+        errors[predictor][measure] is {"value", "low", "high"}, lists over axes; predictors are
+        those of PREDICTORS ("hold_position" only where `stay` knows it), measures are
         l1 and rmse, each at "row_0" and over the "chunk" (rows past the end of an episode are
         left out); bounds are 95 % percentile bootstrap over episodes.
 
@@ -63,25 +64,36 @@ def measure_open_loop(
             f"Open-loop error needs held-out episodes that were not trained on; "
             f"{len(held_out)} given, {len(shared)} of them also in the training split."
         )
-    policy.embodiment.require(store.embodiment, mine="policy", theirs="store")
+    body = policy.embodiment
+    body.require(match_sizes(store.embodiment, body), mine="policy", theirs="store")
     mean = compute_statistics(store, np.asarray(train)).action.mean
-    sums: dict[str, list[Float64]] = {name: [] for name in PREDICTORS}
+    sums: dict[str, list[Float64]] = {}
     counts, windows, horizon = [], 0, 0
     for index in map(int, held_out):
         trajectory = store.episode(index)
+        if trajectory.action is None:
+            raise DataError(f"Episode {index} of {store.path} has no actions to compare with.")
+        images = {
+            name: resize_frames(np.asarray(trajectory.images[name]), camera.height, camera.width)
+            for name, camera in body.cameras.items()
+        }
+        trajectory = replace(trajectory, images=images)
         starts = np.arange(0, len(trajectory), stride)
         plans = _plan(policy, trajectory, starts, batch=batch, seed=seed)
         horizon = plans.shape[1]
         target, mask = _cut_targets(trajectory.action, starts, horizon)
-        for name, guess in {
+        guesses = {
             "policy": plans,
             "mean_action": np.broadcast_to(mean, target.shape),
             "previous_action": _hold_previous(trajectory.action, starts, mean)[:, None],
-        }.items():
-            sums[name].append(_sum_errors(guess - target, mask))
+        }
+        if (still := stay(body, trajectory.state[starts])) is not None:
+            guesses["hold_position"] = still[:, None]
+        for name, guess in guesses.items():
+            sums.setdefault(name, []).append(_sum_errors(guess - target, mask))
         counts.append((len(starts), mask.sum()))
         windows += len(starts)
-    result = {
+    return {
         "axes": [{"name": axis.name, "unit": axis.unit} for axis in policy.embodiment.action],
         "horizon": horizon,
         "episodes": len(held_out),
@@ -89,9 +101,6 @@ def measure_open_loop(
         "interval": f"95 % percentile bootstrap over episodes, {RESAMPLES} resamples",
         "errors": _summarise(sums, np.array(counts, np.float64), seed=seed),
     }
-    if path is not None:
-        write_json(Path(path), result)
-    return result
 
 
 def _plan(
@@ -125,6 +134,33 @@ def _pick(frames: Any, rows: NDArray[np.int64], name: str) -> NDArray[np.uint8]:
     if not isinstance(frames, np.ndarray):
         raise DataError(f"Camera {name!r} holds encoded images; give a trajectory decoded.")
     return frames[rows]
+
+
+def stay(body: Embodiment, state: Float32) -> Float64 | None:
+    """The actions (n, A) that keep the body where `state` (n, S) says it is.
+
+    0 for a delta axis; for an absolute one the state axis of the same name and unit. None
+    when the state has no such axis.
+    """
+    names = [(axis.name, axis.unit) for axis in body.state]
+    still = np.zeros((len(state), len(body.action)))
+    for index, axis in enumerate(body.action):
+        if axis.mode == "delta":
+            continue
+        if (axis.name, axis.unit) not in names:
+            return None
+        still[:, index] = state[:, names.index((axis.name, axis.unit))]
+    return still
+
+
+def match_sizes(offered: Embodiment, wanted: Embodiment) -> Embodiment:
+    """`offered` with the camera sizes of `wanted`, which frames are resized to."""
+    sizes = {name: (camera.height, camera.width) for name, camera in wanted.cameras.items()}
+    cameras = {
+        name: camera.resized(*sizes.get(name, (camera.height, camera.width)))
+        for name, camera in offered.cameras.items()
+    }
+    return replace(offered, cameras=cameras)
 
 
 def _cut_targets(

@@ -37,7 +37,7 @@ def write_report(
             not among them.
         chance: success rate in 0..1 of guessing, drawn as a line.
         metrics: JSON-lines file of a training run.
-        open_loop: what `measure_open_loop` returns.
+        open_loop: per store's name, what `measure_open_loop` returns.
         live: summary of a live run; {"edges", "counts"} and lists of samples become histograms,
             units are read off the keys ("lateness_ms").
         flight: log of that run, for the histogram of its lateness.
@@ -61,7 +61,7 @@ def write_report(
             sections.show_films(main),
         ]
     parts += [
-        sections.show_open_loop(open_loop),
+        *(sections.show_open_loop(name, result) for name, result in (open_loop or {}).items()),
         sections.show_training(Path(metrics) if metrics is not None else None),
         sections.show_live(live, Path(flight) if flight is not None else None),
         sections.show_times(timings),

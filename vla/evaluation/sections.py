@@ -96,10 +96,8 @@ def show_training(metrics: Path | None) -> str:
     return _section("Training", body)
 
 
-def show_open_loop(result: Mapping[str, Any] | None) -> str:
+def show_open_loop(name: str, result: Mapping[str, Any]) -> str:
     """Held-out error per axis beside the baselines (see `open_loop.measure_open_loop`)."""
-    if not result:
-        return ""
     tables = {}
     for measure in ("l1_row_0", "l1_chunk", "rmse_row_0", "rmse_chunk"):
         predictors = list(result["errors"])
@@ -129,7 +127,7 @@ def show_open_loop(result: Mapping[str, Any] | None) -> str:
         "the demonstrator's last one, which the policy does not know. A small error here does not "
         "promise success, and success does not need a small one."
     )
-    return _section("Open-loop error on held-out demonstrations", body, note)
+    return _section(f"Open-loop error on held-out demonstrations of {name}", body, note)
 
 
 def show_live(summary: Mapping[str, Any] | None, flight: Path | None = None) -> str:

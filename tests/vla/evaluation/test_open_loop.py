@@ -1,12 +1,14 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.vla.evaluation.fakes import EMBODIMENT
 from vla.data.store import TrajectoryStore
+from vla.embodiment import Axis, Embodiment
 from vla.errors import DataError
-from vla.evaluation.open_loop import measure_open_loop, observe
+from vla.evaluation.open_loop import measure_open_loop, observe, stay
 from vla.types import ActionChunk, Trajectory
 
 LENGTHS = (7, 12, 9, 10)
@@ -53,7 +55,7 @@ def recorded(tmp_path):
     return store, actions
 
 
-def test_errors_are_those_of_the_arithmetic(recorded, tmp_path):
+def test_errors_are_those_of_the_arithmetic(recorded):
     store, actions = recorded
     result = measure_open_loop(
         Oracle(actions, (0.01, -0.02)),
@@ -62,7 +64,6 @@ def test_errors_are_those_of_the_arithmetic(recorded, tmp_path):
         train=[0, 1],
         stride=1,
         batch=5,
-        path=tmp_path / "open_loop.json",
     )
     assert (result["episodes"], result["windows"], result["horizon"]) == (2, 19, 4)
     for measure in ("l1_row_0", "l1_chunk", "rmse_row_0", "rmse_chunk"):
@@ -79,7 +80,7 @@ def test_errors_are_those_of_the_arithmetic(recorded, tmp_path):
     assert value["value"] == pytest.approx(np.abs(held - previous).mean(0))
     assert all(np.array(value["low"]) < value["value"])
     assert all(np.array(value["high"]) > value["value"])
-    assert json.loads((tmp_path / "open_loop.json").read_text()) == result
+    assert json.loads(json.dumps(result)) == result
 
 
 def test_history_before_the_episode_repeats_its_first_step(recorded):
@@ -99,3 +100,14 @@ def test_training_episodes_are_refused(recorded):
         measure_open_loop(policy, store, held_out=[1, 2], train=[0, 1])
     with pytest.raises(DataError, match="0 given"):
         measure_open_loop(policy, store, held_out=[], train=[0, 1])
+
+
+def test_staying_is_known_where_the_state_tells_it():
+    joints = tuple(Axis(name=n, unit="rad", low=-1, high=1, frame="joint") for n in "abc")
+    body = Embodiment(name="b", state=joints, action=joints[::-1], cameras={}, hz=10)
+    state = np.array([[0.1, 0.2, 0.3]], np.float32)
+    np.testing.assert_allclose(stay(body, state), state[:, ::-1])
+    step = Axis(name="dx", unit="m", low=-1, high=1, mode="delta")
+    np.testing.assert_array_equal(stay(replace(body, action=(step,)), state), [[0.0]])
+    unknown = Axis(name="d", unit="rad", low=-1, high=1)
+    assert stay(replace(body, action=(unknown,)), state) is None

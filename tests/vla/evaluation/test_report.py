@@ -93,15 +93,17 @@ def test_a_full_report_is_self_contained_and_escaped(tmp_path):
         chance=0.1,
         metrics=metrics,
         open_loop={
-            "axes": [{"name": NASTY, "unit": "m"}],
-            "horizon": 8,
-            "episodes": 3,
-            "windows": 9,
-            "interval": "bootstrap",
-            "errors": {
-                "policy": dict.fromkeys(measures, better),
-                "mean_action": dict.fromkeys(measures, cell),
-            },
+            NASTY: {
+                "axes": [{"name": NASTY, "unit": "m"}],
+                "horizon": 8,
+                "episodes": 3,
+                "windows": 9,
+                "interval": "bootstrap",
+                "errors": {
+                    "policy": dict.fromkeys(measures, better),
+                    "mean_action": dict.fromkeys(measures, cell),
+                },
+            }
         },
         live={
             "missed_slots": 0,

@@ -1,0 +1,120 @@
+"""Opened stores as a training run sees them: bodies, statistics, batches."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla.data.config import ROLES, DataConfig, MixtureConfig
+from vla.data.loader import WindowLoader
+from vla.data.mixture import MixtureLoader
+from vla.data.stats import Statistics, pool_statistics
+from vla.data.store import TrajectoryStore
+from vla.embodiment import Embodiment
+from vla.errors import DataError
+from vla.family import Family
+
+
+class TrainingData:
+    """One store, or several that make up a mixture.
+
+    Attributes:
+        stores: in the order of the config.
+        family: the bodies of a mixture; None for a single store.
+    """
+
+    def __init__(self, stores: list[TrajectoryStore], config: DataConfig):
+        self.stores = stores
+        self._config = config
+        self.family: Family | None = None
+        self._members = [0] * len(stores)
+        if isinstance(config, MixtureConfig):
+            bodies = [store.embodiment for store in stores]
+            self.family, self._members = Family.unite(
+                bodies, config.cameras or ROLES, config.image_size
+            )
+
+    @property
+    def body(self) -> Embodiment | Family:
+        """What a policy is built for."""
+        return self.family or self.stores[0].embodiment
+
+    def episodes(self, store: TrajectoryStore, split: str) -> NDArray[np.int64]:
+        """Episode numbers of "train", "held_out" or "all"."""
+        return store.split(split, self._config.held_out)
+
+    def count(self, split: str) -> int:
+        """Episodes of a split over all stores."""
+        return sum(len(self.episodes(store, split)) for store in self.stores)
+
+    def statistics(self) -> list[Statistics]:
+        """Of the training split, one per body; stores of one body are pooled."""
+        parts: dict[int, list[tuple[TrajectoryStore, NDArray[np.int64]]]] = {}
+        for store, member in zip(self.stores, self._members, strict=True):
+            parts.setdefault(member, []).append((store, self.episodes(store, "train")))
+        return [pool_statistics(parts[member]) for member in sorted(parts)]
+
+    def load(
+        self,
+        split: str,
+        *,
+        history: int,
+        horizon: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> WindowLoader | MixtureLoader:
+        """Batches of one split. Raises DataError when it is empty in every store."""
+        config = self._config
+        chosen = [i for i, store in enumerate(self.stores) if len(self.episodes(store, split))]
+        if not chosen:
+            raise DataError(f"The split {split!r} is empty; is data.held_out what you mean?")
+        loaders = [
+            WindowLoader(
+                self.stores[i],
+                history=history,
+                horizon=horizon,
+                batch_size=batch_size,
+                seed=seed,
+                episodes=self.episodes(self.stores[i], split),
+                threads=config.threads,
+                cache_bytes=int(config.cache_gb * 1e9 / len(chosen)),
+            )
+            for i in chosen
+        ]
+        if self.family is None or not isinstance(config, MixtureConfig):
+            return loaders[0]
+        weights = self._weights()
+        return MixtureLoader(
+            loaders,
+            [self._members[i] for i in chosen],
+            self.family,
+            weights=[
+                weights[i] * (len(loader) if config.weights_are == "epochs" else 1)
+                for i, loader in zip(chosen, loaders, strict=True)
+            ],
+            batch_size=batch_size,
+            seed=seed,
+            threads=config.threads,
+            rank=rank,
+            ranks=ranks,
+        )
+
+    def _weights(self) -> list[float]:
+        config = self._config
+        return list(config.weights.values()) if isinstance(config, MixtureConfig) else [1.0]
+
+    def describe(self) -> dict[str, Any]:
+        """What a checkpoint keeps of its data, JSON values."""
+        body = self.body
+        kept = {"family" if isinstance(body, Family) else "embodiment": body.to_json()}
+        return {
+            **kept,
+            "statistics": [known.to_json() for known in self.statistics()],
+            "data": {
+                "stores": {store.path.name: store.hash for store in self.stores},
+                "held_out": self._config.held_out,
+                "weights": self._weights(),
+            },
+        }
