@@ -29,6 +29,7 @@ HEAVY = {
     "hydra": ("configs/",),
     "omegaconf": ("configs/",),
     "zarr": ("vla/data/",),
+    "h5py": ("vla/data/convert/",),
     "wandb": ("vla/training/tracking",),
 }  # fmt: skip
 # Where a child process hands whatever went wrong to its parent, which raises it.
