@@ -125,8 +125,6 @@ class AlohaSource:
 
     def _read(self, path: Path) -> Trajectory:
         config = self._config
-        if not config.instruction:
-            raise DataError(f"{path} does not say what to do; give source.instruction=...")
         with open_hdf5(path) as file:
             observations = find(file, "observations", str(path))
             arrays = {"action": find(file, "action", str(path))}

@@ -138,7 +138,7 @@ class AlohaConfig(SourceConfig):
 
     kind: str = "aloha"
     path: str = "???"
-    instruction: str = "???"
+    instruction: str = ""
     cameras: dict[str, str] = field(default_factory=dict)
     state: list[str] = field(default_factory=lambda: ["qpos"])
     swap_colours: bool = False
@@ -150,7 +150,8 @@ class AlohaConfig(SourceConfig):
             raise ConfigError("source.state is empty; give at least qpos.")
 
     def build(self) -> "TrajectorySource":
-        """Open the folder. Raises DataError or UnknownChoice."""
+        """Open the folder. Raises ConfigError, DataError or UnknownChoice."""
+        _require_words(self.instruction)
         from vla.data.convert.aloha import AlohaSource
 
         return AlohaSource(self)
@@ -169,7 +170,7 @@ class UmiConfig(SourceConfig):
 
     kind: str = "umi"
     path: str = "???"
-    instruction: str = "???"
+    instruction: str = ""
     cameras: dict[str, str] = field(default_factory=dict)
     hz: float = 59.94
 
@@ -177,7 +178,8 @@ class UmiConfig(SourceConfig):
         _require_rate(self.hz)
 
     def build(self) -> "TrajectorySource":
-        """Open the buffer. Raises DataError or UnknownChoice."""
+        """Open the buffer. Raises ConfigError, DataError or UnknownChoice."""
+        _require_words(self.instruction)
         from vla.data.convert.umi import UmiSource
 
         return UmiSource(self)
@@ -199,3 +201,8 @@ class PushtConfig(UmiConfig):
 def _require_rate(hz: float) -> None:
     if not (math.isfinite(hz) and hz > 0):
         raise ConfigError(f"source.hz is {hz}; give a positive number.")
+
+
+def _require_words(instruction: str) -> None:
+    if not instruction:
+        raise ConfigError("The files do not say what to do; give source.instruction=...")

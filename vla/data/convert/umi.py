@@ -132,8 +132,6 @@ class UmiSource:
             yield PendingEpisode(name, partial(self._read, number, name))
 
     def _read(self, number: int, name: str) -> Trajectory:
-        if not self._config.instruction:
-            raise DataError(f"{name} does not say what to do; give source.instruction=...")
         rows = slice(int(self._ends[number - 1]) if number else 0, int(self._ends[number]))
         try:
             return self._assemble(number, rows, name)
