@@ -13,7 +13,7 @@ from vla.errors import DataError, UnknownChoice, choose
 from vla.types import Float32, Uint8
 
 TURNS = {"as_is": np.s_[:], "flip": np.s_[:, ::-1], "rot180": np.s_[:, ::-1, ::-1]}
-"""How pictures (N, H, W, 3) become upright: "flip" swaps top and bottom, "rot180" both sides too."""
+"""How pictures (N, H, W, 3) become upright: "flip" swaps top and bottom, "rot180" sides too."""
 
 RATE_TOLERANCE = 0.05
 """How far the median step of recorded times may lie from the declared rate, as a share of it."""

@@ -1,4 +1,4 @@
-"""robosuite's numbers under names: axes of observations and OSC_POSE actions, the gripper, no-ops."""
+"""Names for robosuite's numbers: observations and OSC_POSE actions, the gripper, no-ops."""
 
 import re
 from dataclasses import replace
@@ -80,14 +80,14 @@ def _prefixed(axes: tuple[Axis, ...], prefix: str) -> list[Axis]:
 
 
 def open_is_one(action: Float32) -> Float32:
-    """robosuite's gripper, -1 open to +1 closed, as 1 open to 0 closed; undone by 1 - 2 g."""
+    """The gripper of robosuite, -1 open to +1 closed, as 1 open to 0 closed; undone by 1 - 2 g."""
     turned = action.copy()
     turned[:, ARM - 1 :: ARM] = (1 - np.clip(action[:, ARM - 1 :: ARM], -1, 1)) / 2
     return turned
 
 
 def find_moves(action: Float32) -> NDArray[np.bool_]:
-    """bool (N,): steps that move the arm, or change the gripper against the last step kept.
+    """Which steps move the arm, or change the gripper against the last step kept: bool (N,).
 
     Both must be still for a no-op: a filter on motion alone would delete the grasps.
     """

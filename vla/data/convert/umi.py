@@ -83,7 +83,8 @@ class UmiSource:
         pictures = [key for key in keys if self._data[key].ndim == 4]
         self._cameras = choose_cameras(config.cameras, pictures)
         count = require_equal_lengths({key: self._data[key].shape[0] for key in keys}, place)
-        if not len(self._ends) or self._ends[-1] != count or (np.diff(self._ends, prepend=0) < 1).any():
+        rising = (np.diff(self._ends, prepend=0) > 0).all()
+        if not len(self._ends) or self._ends[-1] != count or not rising:
             raise DataError(
                 f"{place}: episode_ends must rise to the {count} steps of data; it ends at "
                 f"{self._ends[-1] if len(self._ends) else 'nothing'}. The file is cut short."
@@ -147,11 +148,11 @@ class UmiSource:
             state = self._numbers("state", rows, name, len(PUSHT_STATE))
             action = self._numbers("action", rows, name, len(PUSHT_ACTION))
             if "keypoint" in self._data:
-                points = np.asarray(self._data["keypoint"][rows], np.float32)
+                points = np.asarray(self._array("keypoint", name)[rows], np.float32)
                 labels["keypoint"] = points.reshape(len(points), -1)
         return Trajectory(
             images={
-                ours: read_images(self._data[key], rows, what=f"{name}, {key}")
+                ours: read_images(self._array(key, name), rows, what=f"{name}, {key}")
                 for key, ours in self._cameras.items()
             },
             state=state,
@@ -173,15 +174,18 @@ class UmiSource:
         )
 
     def _numbers(self, key: str, rows: slice, name: str, width: int) -> Float32:
-        array = find(self._data, key, name)
-        return read_numbers(array, rows, what=f"{name}, {key}", width=width)
+        return read_numbers(self._array(key, name), rows, what=f"{name}, {key}", width=width)
+
+    def _array(self, key: str, name: str) -> Any:
+        """An array whose missing chunks are an error; zarr would give zeros, black pictures."""
+        return find(self._data, key, name).with_config({"read_missing_chunks": False})
 
     def _times(self, rows: slice, name: str) -> NDArray[np.float64]:
         """Recorded times since the episode began where there are some; the even grid otherwise."""
         count = rows.stop - rows.start
         if "timestamp" not in self._data or count < 2:
             return np.arange(count) / self._config.hz
-        recorded = np.asarray(self._data["timestamp"][rows], np.float64).reshape(-1)
+        recorded = np.asarray(self._array("timestamp", name)[rows], np.float64).reshape(-1)
         period = float(np.median(np.diff(recorded)))
         require_rate(1 / period if period > 0 else math.inf, self._config.hz, name)
         return recorded - recorded[0]
