@@ -86,7 +86,8 @@ class RobomimicSource:
         config = self._config
         gripper = "open_is_one" if config.flip_gripper else "none"
         obs = find(demo, "obs", place)
-        self._cameras = choose_cameras(config.cameras, [k for k in obs if obs[k].ndim == 4])
+        pictures = [k for k in obs if getattr(obs[k], "shape", ())[3:] == (3,)]
+        self._cameras = choose_cameras(config.cameras, pictures)
         width = find(demo, "actions", place).shape[-1]
         self.provenance = {
             "format": f"hdf5:{config.kind}",

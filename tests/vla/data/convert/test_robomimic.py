@@ -162,6 +162,26 @@ def test_robomimics_own_files(tmp_path):
         read(RobomimicConfig(path=str(path)).build())
 
 
+def test_two_arms_and_absolute_poses(tmp_path):
+    path = write_robomimic(tmp_path / "two.hdf5", (4,))
+    with h5py.File(path, "a") as file:
+        demo = file["data/demo_0"]
+        both = np.concatenate([demo["actions"][:], 3 * demo["actions"][::-1]], axis=1)
+        del demo["actions"]
+        demo["actions"] = both
+        demo["obs/robot1_eef_pos"] = np.ones((4, 3))
+        demo["obs/agentview_depth"] = np.ones((4, 16, 16, 1), np.float32)
+    options = {"path": str(path), "instruction": "hand it over", "mode": "absolute"}
+    made = RobomimicConfig(**options, state=["robot0_eef_pos", "robot1_eef_pos"]).build()
+    body, episode = made.embodiment, read(made)[0]
+    assert [a.name for a in body.state] == ["x", "y", "z", "robot1_x", "robot1_y", "robot1_z"]
+    assert [a.name for a in body.action][6:8] == ["gripper", "robot1_x"]
+    assert {(a.unit, a.mode) for a in body.action[:3]} == {("m", "absolute")}
+    assert episode.action[:, 6].tolist() == [1, 1, 0, 0]
+    assert episode.action[:, 13].tolist() == [0, 0, 1, 1]
+    assert set(episode.images) == {"agentview_image"}  # depth is no picture
+
+
 def _replace(key, values):
     def change(data):
         del data[key]
