@@ -47,8 +47,10 @@ def state_axes(keys: list[str]) -> tuple[Axis, ...]:
     """
     axes: list[Axis] = []
     for key in keys:
-        robot, plain = re.fullmatch(r"(robot\d+_)?(.*)", key).groups()
-        axes += _prefixed(choose_axes([plain], STATES), "" if robot == "robot0_" else robot or "")
+        found = re.match(r"robot\d+_", key)
+        robot = found[0] if found else ""
+        named = choose_axes([key.removeprefix(robot)], STATES)
+        axes += _prefixed(named, "" if robot == "robot0_" else robot)
     return tuple(axes)
 
 

@@ -166,7 +166,7 @@ def test_two_arms_and_absolute_poses(tmp_path):
     path = write_robomimic(tmp_path / "two.hdf5", (4,))
     with h5py.File(path, "a") as file:
         demo = file["data/demo_0"]
-        both = np.concatenate([demo["actions"][:], 3 * demo["actions"][::-1]], axis=1)
+        both = np.concatenate([demo["actions"][:], 3 * demo["actions"][:][::-1]], axis=1)
         del demo["actions"]
         demo["actions"] = both
         demo["obs/robot1_eef_pos"] = np.ones((4, 3))
