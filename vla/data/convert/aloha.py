@@ -195,4 +195,4 @@ def _size(array: Any, what: str) -> tuple[int, int]:
         height, width, _, _ = simplejpeg.decode_jpeg_header(file)
     except ValueError as error:
         raise DataError(f"{what}: the first picture is not a JPEG: {error}.") from error
-    return height, width
+    return int(height), int(width)

@@ -199,10 +199,11 @@ def open_zarr(path: Path) -> Any:
     """
     import zarr
     from imagecodecs.numcodecs import register_codecs
+    from zarr.storage import ZipStore
 
     register_codecs(verbose=False)
     try:
-        store = zarr.storage.ZipStore(path, mode="r") if path.is_file() else path
+        store = ZipStore(path, mode="r") if path.is_file() else path
         return zarr.open_group(store, mode="r", zarr_format=2)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(
