@@ -13,7 +13,15 @@ from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
 from robot_drivers.config import RobotConfig, SimArmConfig
 from vla.data.config import AugmentConfig, DataConfig, MixtureConfig, StoreConfig
-from vla.data.convert.config import BridgeConfig, SourceConfig
+from vla.data.convert.config import (
+    AlohaConfig,
+    BridgeConfig,
+    LiberoConfig,
+    PushtConfig,
+    RobomimicConfig,
+    SourceConfig,
+    UmiConfig,
+)
 from vla.errors import choose
 from vla.evaluation.config import EvaluationConfig
 from vla.runtime.config import ControlConfig
@@ -31,7 +39,14 @@ GROUPS: dict[str, dict[str, type]] = {
     "world": {"tabletop": TabletopConfig, "gym": GymWorldConfig},
     "robot": {"sim_arm": SimArmConfig},
     "data": {"store": StoreConfig, "mixture": MixtureConfig},
-    "source": {"bridge": BridgeConfig},
+    "source": {
+        "bridge": BridgeConfig,
+        "robomimic": RobomimicConfig,
+        "libero": LiberoConfig,
+        "aloha": AlohaConfig,
+        "umi": UmiConfig,
+        "pusht": PushtConfig,
+    },
 }
 
 
@@ -135,6 +150,8 @@ class RunJob:
         until: "done" ends an episode when the scene says so, "time" when `seconds` are over.
         seed: of the first episode's scene and plans; the others count on.
         device: as for training.
+        record: folder of a trajectory store that the episodes are added to, made when it does
+            not exist; "" keeps no pictures.
         output: folder of the flight logs and the summary.
     """
 
@@ -149,6 +166,7 @@ class RunJob:
     until: str = "done"
     seed: int = 2_000_000
     device: str = "auto"
+    record: str = ""
     output: str = MISSING
 
     def __post_init__(self) -> None:

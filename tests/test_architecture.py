@@ -30,6 +30,7 @@ HEAVY = {
     "hydra": ("configs/",),
     "omegaconf": ("configs/",),
     "zarr": ("vla/data/",),
+    "h5py": ("vla/data/convert/",),
     "wandb": ("vla/training/tracking",),
 }  # fmt: skip
 # Where a child process hands whatever went wrong to its parent, which raises it.
@@ -162,7 +163,8 @@ def test_import_is_light(module):
     """The robot's PC runs these without torch; `vla --help` stays quick."""
     code = (
         f"import sys, {module}\n"
-        "heavy = {'torch', 'transformers', 'mujoco', 'lerobot', 'diffusers', 'wandb', 'zarr'}\n"
+        "heavy = {'torch', 'transformers', 'mujoco', 'lerobot', 'diffusers', 'wandb', 'zarr',\n"
+        "         'h5py'}\n"
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

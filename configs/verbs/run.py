@@ -1,5 +1,6 @@
 """`vla run`: a checkpoint drives an arm in real time, through the safety gate."""
 
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -12,10 +13,11 @@ from rich.table import Table
 
 from configs.restoring import load_policy
 from configs.schemas import RunJob
-from robot_drivers.robot_world import CAUSES, RobotWorld
+from robot_drivers.robot_world import CAUSES, RobotWorld, Scene
 from vla.contract import Policy
 from vla.evaluation.statistics import wilson_interval
 from vla.files import write_json
+from vla.runtime.episode_recorder import EpisodeRecorder, open_recording
 from vla.runtime.live import run_live
 from vla.runtime.record import FlightLog
 from vla.runtime.rollout import Tick
@@ -41,27 +43,44 @@ def main(job: RunJob) -> None:
     summary = {**summarise(flights), "logs": [path.name for path in logs]}
     write_json(output / "summary.json", summary)
     console.print(tabulate(flights))
+    if job.record:
+        console.print(f"Episodes added to {job.record}. Next: vla train data.path={job.record}")
     console.print(f"Flight logs and summary: {output}\nNext: vla report runs={output.parent}")
 
 
 def fly(
     job: RunJob, policy: Policy, path: Path, *, seed: int, facts: dict[str, Any]
 ) -> dict[str, Any]:
-    """One episode. Raises RobotError or GateRefusal after the arm has been halted."""
+    """One episode, into job.record as well. Raises RobotError or GateRefusal after halting."""
     robot = job.robot.build(partial(job.world.build, job.task))
-    log = FlightLog(path, embodiment=robot.embodiment, causes=CAUSES, facts=facts)
-    world = RobotWorld(
-        robot,
-        robot,
-        gate=job.robot.gate.build(robot.embodiment),
-        instruction=job.instruction,
-        scene=robot,
-        log=log,
-    )
-    if job.until == "time":
-        world = UnendingWorld(world)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns) as bar:
+    with ExitStack() as stack:
+        stack.callback(robot.close)
+        store = None
+        if job.record:  # before the log and the world: a store that does not fit stops here
+            provenance = {"made_by": "vla run", **facts}
+            store = open_recording(job.record, robot.embodiment, provenance=provenance)
+        log = FlightLog(path, embodiment=robot.embodiment, causes=CAUSES, facts=facts)
+        world = RobotWorld(
+            robot,
+            robot,
+            gate=job.robot.gate.build(robot.embodiment),
+            instruction=job.instruction,
+            scene=robot,
+            log=log,
+        )
+        if store is not None:
+            recorder = EpisodeRecorder(
+                world,
+                store,
+                log=log,
+                judged=isinstance(robot, Scene),
+                source={"run": path.parent.name, "weights_sha256": facts["weights_sha256"]},
+            )
+            world = stack.enter_context(recorder)
+        if job.until == "time":
+            world = UnendingWorld(world)
+        bar = stack.enter_context(Progress(*columns))
         shown = bar.add_task(f"{job.task} {path.stem}", total=job.seconds * robot.embodiment.hz)
 
         def advance(tick: Tick) -> None:
