@@ -1,5 +1,6 @@
 """Which public format to convert from, and where its files lie."""
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -56,3 +57,71 @@ class BridgeConfig(SourceConfig):
         from vla.data.convert.bridge import BridgeSource
 
         return BridgeSource(self.path, split=self.split, cameras=dict(self.cameras))
+
+
+@dataclass(kw_only=True, slots=True)
+class AxisRule:
+    """What the axes that match a pattern are; "" leaves a field to the source's own option.
+
+    Attributes:
+        match: shell pattern of "state.<name>" and "action.<name>", e.g. "*Hand*", "action.d*".
+        unit: SI unit, or "1" for a pure number.
+        low, high: hard bounds in that unit; infinite when nobody knows them.
+        mode: of an action: "absolute", "relative" or "delta".
+        frame: "joint", "base" or "tool".
+        keep: False leaves the axis out of the store.
+    """
+
+    match: str = "???"
+    unit: str = ""
+    low: float = -math.inf
+    high: float = math.inf
+    mode: str = ""
+    frame: str = ""
+    keep: bool = True
+
+
+@dataclass(kw_only=True, slots=True)
+class LerobotConfig(SourceConfig):
+    """A LeRobot data set, version 2.0, 2.1 or 3.0, with or without GR00T's modality.json.
+
+    The format names axes and says nothing else about them; unit, action_mode and frame must
+    be given, unless `vla export` wrote the set (then its meta/vla.json says everything).
+
+    Attributes:
+        path: the folder with meta/, data/ and videos/.
+        cameras: their feature key, or the last part of it, to our name. Empty: all of them,
+            called by that last part. (On the command line: "+source.cameras={top: front}".)
+        image_size: [height, width]; empty keeps the source's.
+        codec: the store's ("jpeg" or "zstd"); follows the job's own. With "zstd" frames stay
+            exact, and an episode's raw frames must fit into memory.
+        unit: of every axis, where no rule says otherwise, e.g. "rad".
+        action_mode: "absolute", "relative" (to the chunk's first state) or "delta" (a step).
+        frame: "joint", "base" or "tool".
+        axes: exceptions; the first rule that matches an axis counts.
+        rotation, gripper: conventions of the embodiment, see vla.embodiment.
+    """
+
+    kind: str = "lerobot"
+    path: str = "???"
+    cameras: dict[str, str] = field(default_factory=dict)
+    image_size: list[int] = field(default_factory=list)
+    codec: str = "${codec}"
+    unit: str = ""
+    action_mode: str = ""
+    frame: str = ""
+    axes: list[AxisRule] = field(default_factory=list)
+    rotation: str = "none"
+    gripper: str = "none"
+
+    def __post_init__(self) -> None:
+        if len(self.image_size) not in (0, 2) or any(side < 1 for side in self.image_size):
+            raise ConfigError(
+                f"source.image_size is {self.image_size}; give [height,width], or [] to keep it."
+            )
+
+    def build(self) -> "TrajectorySource":
+        """Open the folder. Raises DataError, ConfigError."""
+        from vla.data.convert.lerobot_source import LerobotSource
+
+        return LerobotSource(self)
