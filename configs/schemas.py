@@ -83,7 +83,7 @@ class ExportJob:
         episodes: "train", "held_out" or "all".
         held_out: fraction of the episodes that "train" leaves out, as data.held_out.
         video: MP4 files; false for PNG in tables: lossless, large, slow to read.
-        codec: of the videos: "libsvtav1" (LeRobot's default), "h264" or "hevc".
+        codec: of the videos: "libsvtav1" (LeRobot's default) or "h264".
         output: folder of the new data set.
     """
 

@@ -56,6 +56,8 @@ def read_size(folder: LerobotFolder, key: str) -> tuple[int, int]:
 
 def rescale(camera: Camera, height: int, width: int) -> Camera:
     """The camera at another picture size; its intrinsics follow."""
+    if (height, width) == (camera.height, camera.width):
+        return camera
     intrinsics = camera.intrinsics
     if intrinsics is not None:
         x, y = width / camera.width, height / camera.height

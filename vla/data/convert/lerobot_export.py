@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 from vla.data.convert.lerobot_extra import CAPTURED, LABELS, SENT, TIME, EpisodeExtra, Extra
 from vla.data.convert.lerobot_stats import PixelCounts, write_statistics
 from vla.data.store import TrajectoryStore
-from vla.errors import ConfigError, DataError
+from vla.errors import DataError, choose
 from vla.files import complete_folder
 from vla.types import Trajectory
 
 SUCCESS = "next.success"
-CODECS = ("libsvtav1", "h264", "hevc")
+CODECS: dict[str, dict[str, str]] = {
+    "libsvtav1": {},
+    "h264": {"bf": "0"},  # lerobot joins films packet by packet, which fails with B-frames
+}
+"""Video codecs and what they need beyond lerobot's own settings."""
 
 
 def export(
@@ -50,7 +54,7 @@ def export(
 
     Raises:
         DataError: when `output` exists or an episode cannot be said in this format.
-        ConfigError: for an unknown codec.
+        UnknownChoice: for another codec.
     """
     final = Path(output)
     if final.exists():
@@ -92,11 +96,16 @@ class LerobotWriter:
         video: bool,
         codec: str,
     ):
-        if codec not in CODECS:
-            raise ConfigError(f"Video codec {codec!r} is unknown. Choices: {', '.join(CODECS)}.")
+        self._settings = choose("video codec", codec, CODECS)
         hz = store.embodiment.hz
         if hz != int(hz):
             raise DataError(f"{store.path} runs at {hz} Hz; LeRobot wants a whole number.")
+        short = [number for number in numbers if store.records[number].length < 2]
+        if video and short:
+            raise DataError(
+                f"{store.path}: LeRobot makes no films of one frame (episodes {short}). Export "
+                "other episodes, or pictures (video=false)."
+            )
         self._folder = folder
         self._store = store
         self._kind = "video" if video else "image"
@@ -184,7 +193,7 @@ class LerobotWriter:
             robot_type=embodiment.name,
             features=features,
             use_videos=self._kind == "video" and bool(self._cameras),
-            rgb_encoder=RGBEncoderConfig(vcodec=self._codec),
+            rgb_encoder=RGBEncoderConfig(vcodec=self._codec, extra_options=self._settings),
             streaming_encoding=True,
             # It drops frames when its queue is full; this one never is.
             encoder_queue_maxsize=self._longest + 1,

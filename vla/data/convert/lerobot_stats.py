@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vla.data.convert.lerobot_folder import read_json
+from vla.data.convert.lerobot_folder import read_json, read_table
 from vla.data.convert.lerobot_rows import read_matrix
 from vla.data.stats import summarize
 from vla.files import write_json
@@ -76,7 +75,7 @@ def write_statistics(folder: Path, cameras: dict[str, PixelCounts]) -> None:
         if spec["dtype"] in ("image", "video", "string"):
             continue
         width = int(spec["shape"][0])
-        parts = [read_matrix(pq.read_table(path, columns=[key]), key, width) for path in tables]
+        parts = [read_matrix(read_table(path, [key]), key, width) for path in tables]
         values = np.concatenate(parts).astype(np.float64)
         exact = summarize(values, tuple(f"{key}[{index}]" for index in range(width)))
         stats[key] = {

@@ -74,19 +74,20 @@ def info(version: str, mode: str, lengths: list[int]) -> dict:
         return {"dtype": "float32", "shape": [len(names)], "names": names}
 
     scalar = {"dtype": "int64", "shape": [1], "names": None}
-    v3 = version == "v3.0"
     place = "chunk-{chunk_index:03d}/file-{file_index:03d}"
-    old = "episode_{episode_index:06d}"
+    data, film = f"data/{place}.parquet", f"videos/{{video_key}}/{place}.mp4"
+    if version != "v3.0":
+        old = "episode_{episode_index:06d}"
+        data = f"data/chunk-{{episode_chunk:03d}}/{old}.parquet"
+        film = f"videos/chunk-{{episode_chunk:03d}}/{{video_key}}/{old}.mp4"
     return {
         "codebase_version": version,
         "robot_type": "toy_arm",
         "total_episodes": len(lengths),
         "chunks_size": 2,
         "fps": FPS,
-        "data_path": f"data/{place}.parquet" if v3 else f"data/chunk-{{episode_chunk:03d}}/{old}.parquet",
-        "video_path": f"videos/{{video_key}}/{place}.mp4"
-        if v3
-        else f"videos/chunk-{{episode_chunk:03d}}/{{video_key}}/{old}.mp4",
+        "data_path": data,
+        "video_path": film,
         "features": {
             "observation.state": vector(["shoulder", "elbow", "gripper"]),
             "action": {"dtype": "float32", "shape": [2], "names": {"motors": ["elbow", "gripper"]}},
@@ -94,7 +95,7 @@ def info(version: str, mode: str, lengths: list[int]) -> dict:
             "timestamp": {**scalar, "dtype": "float32"},
             **{k: scalar for k in ("frame_index", "episode_index", "index", "task_index")},
         },
-    }  # fmt: skip
+    }
 
 
 def write_set(
