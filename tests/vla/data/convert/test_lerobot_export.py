@@ -23,7 +23,10 @@ from vla.types import Subtask, Trajectory
 BODY = Embodiment(
     name="toy_arm",
     state=(Axis(name="x", unit="m", low=-1, high=1), Axis(name="grip", unit="1", low=0, high=1)),
-    action=(Axis(name="dx", unit="m", low=-np.inf, high=np.inf, mode="delta", frame="tool"),),
+    action=(
+        Axis(name="dx", unit="m", low=-np.inf, high=np.inf, mode="delta", frame="tool"),
+        Axis(name="grip", unit="1", low=-5, high=5),
+    ),
     cameras={
         "front": Camera(height=64, width=96, source="toy", intrinsics=(50, 50, 48, 32)),
         "wrist.left": Camera(height=64, width=64, mount="hand"),
@@ -44,7 +47,7 @@ def trajectory(length: int, seed: int, **changes) -> Trajectory:
     content = {
         "images": {"front": film(64, 96), "wrist.left": film(64, 64)},
         "state": rng.uniform(0, 1, (length, 2)).astype(np.float32),
-        "action": rng.normal(size=(length, 1)).astype(np.float32),
+        "action": rng.uniform(-1, 1, (length, 2)).astype(np.float32),
         "instruction": f"task {seed % 2}",
         "time": np.cumsum(rng.uniform(0.08, 0.12, length)),
         "success": bool(seed % 2),
@@ -171,7 +174,7 @@ def test_video_mode_twice_round(tmp_path, store):
             assert np.median(error) <= 12
     info = json.loads((tmp_path / "out/meta/info.json").read_text())
     assert "next.success" not in info["features"]  # one episode was never judged
-    assert info["features"]["action"]["names"] == ["dx"]
+    assert info["features"]["action"]["names"] == ["dx", "grip"]
 
 
 @pytest.mark.slow
