@@ -91,7 +91,13 @@ class FilmReader:
     def _part(self, clip: Clip, count: int) -> Iterator[Uint8]:
         """The file stays open after the last frame, for the episode that follows in it."""
         half = 0.5 / self._fps
-        begin = float(clip.start or 0)
+        begin, end = float(clip.start or 0), float(clip.stop or 0)
+        if abs(end - begin - count / self._fps) > half:
+            raise DataError(
+                f"{clip.path}: the clip from {begin:g} to {end:g} s is not {count} frames at "
+                f"{self._fps:g} per second, as the episode has rows. The set was spoilt in a "
+                "conversion; get the original."
+            )
         if self._clip is None or self._clip.path != clip.path or begin < self._due - half:
             self._open(clip)
         taken = 0

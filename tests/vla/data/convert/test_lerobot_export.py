@@ -136,6 +136,13 @@ def test_an_episode_without_actions_is_refused(tmp_path, store, monkeypatch):
 
 @pytest.mark.slow
 def test_image_mode_round_trip_is_exact_to_the_last_bit(tmp_path, store):
+    def stop(done: int, total: int) -> None:
+        raise DataError(f"stopped after {done} of {total}")
+
+    with pytest.raises(DataError, match="stopped after 1 of 4"):
+        export(store, tmp_path / "out", video=False, progress=stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
     told = []
     store.append(trajectory(1, 4))
     extra = export(store, tmp_path / "out", video=False, progress=lambda *done: told.append(done))
