@@ -30,7 +30,7 @@ HEAVY = {
     "omegaconf": ("configs/",),
     "zarr": ("vla/data/",),
     "pyarrow": ("vla/data/convert/lerobot",),
-    "av": ("vla/data/convert/lerobot", "vla/evaluation/videos", "configs/verbs/doctor"),
+    "av": ("vla/data/convert/lerobot", "vla/evaluation/videos", "configs/verbs/"),
     "wandb": ("vla/training/tracking",),
 }  # fmt: skip
 # Where a child process hands whatever went wrong to its parent, which raises it.

@@ -2,6 +2,7 @@
 
 import os
 
+import av.logging
 from rich.console import Console
 from rich.progress import Progress
 
@@ -15,6 +16,7 @@ def main(job: ExportJob) -> None:
     store = TrajectoryStore.open(job.store)
     for key in ("SVT_LOG", "HF_DATASETS_DISABLE_PROGRESS_BARS"):  # they write over our own bar
         os.environ.setdefault(key, "1")
+    av.logging.set_libav_level(av.logging.ERROR)
     with Progress() as bar:
         shown = bar.add_task("exporting", total=None)
         extra = export(
