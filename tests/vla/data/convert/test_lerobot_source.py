@@ -289,10 +289,10 @@ def test_a_clip_that_overlaps_the_next_is_noticed(tmp_path):
     folder = sets.write_set(tmp_path / "set", "v3.0", per_file=2)
     path = folder / "meta/episodes/chunk-000/file-000.parquet"
     rows = pq.read_table(path).to_pylist()
-    rows[0][f"videos/{sets.KEY}/to_timestamp"] += 0.1
+    rows[0][f"videos/{sets.KEY}/to_timestamp"] += 0.2
     pq.write_table(pa.Table.from_pylist(rows), path)
     first, second, *_ = options(folder).build()
-    with pytest.raises(DataError, match=r"mp4: the clip from 0 to 0\.6 s is not 5 frames"):
+    with pytest.raises(DataError, match=r"mp4: the clip from 0 to 0\.7 s is not 5 frames"):
         first.read()
     assert len(second.read()) == 3
 
