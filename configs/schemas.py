@@ -13,13 +13,12 @@ from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
 from robot_drivers.config import RobotConfig, SimArmConfig
 from vla.data.config import AugmentConfig, DataConfig, MixtureConfig, StoreConfig
-from vla.data.convert.config import (
+from vla.data.convert.config import BridgeConfig, LerobotConfig, SourceConfig
+from vla.data.convert.config_arrays import (
     AlohaConfig,
-    BridgeConfig,
     LiberoConfig,
     PushtConfig,
     RobomimicConfig,
-    SourceConfig,
     UmiConfig,
 )
 from vla.errors import choose
@@ -41,6 +40,7 @@ GROUPS: dict[str, dict[str, type]] = {
     "data": {"store": StoreConfig, "mixture": MixtureConfig},
     "source": {
         "bridge": BridgeConfig,
+        "lerobot": LerobotConfig,
         "robomimic": RobomimicConfig,
         "libero": LiberoConfig,
         "aloha": AlohaConfig,
@@ -87,6 +87,27 @@ class ConvertJob:
     source: SourceConfig = MISSING
     codec: str = "jpeg"
     skip_bad: bool = False
+    output: str = MISSING
+
+
+@dataclass(kw_only=True, slots=True)
+class ExportJob:
+    """Export a trajectory store as a LeRobot v3.0 data set, usable by lerobot-train.
+
+    Attributes:
+        store: folder of the store.
+        episodes: "train", "held_out" or "all".
+        held_out: fraction of the episodes that "train" leaves out, as data.held_out.
+        video: MP4 files; false for PNG in tables: lossless, large, slow to read.
+        codec: of the videos: "libsvtav1" (LeRobot's default) or "h264".
+        output: folder of the new data set.
+    """
+
+    store: str = MISSING
+    episodes: str = "all"
+    held_out: float = 0.1
+    video: bool = True
+    codec: str = "libsvtav1"
     output: str = MISSING
 
 
@@ -224,6 +245,7 @@ class DemoJob:
 JOBS: dict[str, type] = {
     "record": RecordJob,
     "convert": ConvertJob,
+    "export": ExportJob,
     "train": TrainJob,
     "eval": EvalJob,
     "run": RunJob,

@@ -31,6 +31,8 @@ HEAVY = {
     "omegaconf": ("configs/",),
     "zarr": ("vla/data/",),
     "h5py": ("vla/data/convert/",),
+    "pyarrow": ("vla/data/convert/lerobot",),
+    "av": ("vla/data/convert/lerobot", "vla/evaluation/videos", "configs/verbs/"),
     "wandb": ("vla/training/tracking",),
 }  # fmt: skip
 # Where a child process hands whatever went wrong to its parent, which raises it.

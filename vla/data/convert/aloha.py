@@ -32,7 +32,7 @@ from vla.errors import DataError
 from vla.types import Trajectory, Uint8
 
 if TYPE_CHECKING:
-    from vla.data.convert.config import AlohaConfig
+    from vla.data.convert.config_arrays import AlohaConfig
 
 JOINTS = "waist shoulder elbow forearm_roll wrist_angle wrist_rotate"
 WIDTH = 14

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from vla.errors import ConfigError, choose
+from vla.errors import ConfigError
 
 if TYPE_CHECKING:
     from vla.data.convert.conversion import TrajectorySource
@@ -60,152 +60,68 @@ class BridgeConfig(SourceConfig):
 
 
 @dataclass(kw_only=True, slots=True)
-class RobomimicConfig(SourceConfig):
-    """robomimic demonstrations: HDF5 with data/demo_<n>.
+class AxisRule:
+    """What the axes that match a pattern are; "" leaves a field to the source's own option.
 
     Attributes:
-        path: one HDF5 file, or a folder of them.
-        robot: what to call the body.
-        cameras: observation key to our name, each as +source.cameras.KEY=NAME; empty: every
-            picture, under its own name.
-        state: observation keys that make up the state, in order.
-        images: how pictures become upright: "as_is", "flip" (top and bottom) or "rot180".
-        flip_gripper: turn robosuite's -1 open, +1 closed into 1 open, 0 closed.
-        mode: "delta" (controller inputs from -1 to 1), or "absolute" poses (m, rad).
-        drop_noops: leave out steps that neither move the arm nor change the gripper.
-        hz: control rate; a file that tells another one is refused.
-        instruction: what to do; "" takes the file's own words.
+        match: shell pattern of "state.<name>" and "action.<name>", e.g. "*Hand*", "action.d*".
+        unit: SI unit, or "1" for a pure number.
+        low, high: hard bounds in that unit; infinite when nobody knows them.
+        mode: of an action: "absolute", "relative" or "delta".
+        frame: "joint", "base" or "tool".
+        keep: False leaves the axis out of the store.
     """
 
-    kind: str = "robomimic"
+    match: str = "???"
+    unit: str = ""
+    low: float = -math.inf
+    high: float = math.inf
+    mode: str = ""
+    frame: str = ""
+    keep: bool = True
+
+
+@dataclass(kw_only=True, slots=True)
+class LerobotConfig(SourceConfig):
+    """A LeRobot data set, version 2.0, 2.1 or 3.0, with or without GR00T's modality.json.
+
+    The format names axes and says nothing else about them; unit, action_mode and frame must
+    be given, unless `vla export` wrote the set (then its meta/vla.json says everything).
+
+    Attributes:
+        path: the folder with meta/, data/ and videos/.
+        cameras: their feature key, or the last part of it, to our name. Empty: all of them,
+            called by that last part. (On the command line: "+source.cameras={top: front}".)
+        image_size: [height, width]; empty keeps the source's.
+        codec: the store's ("jpeg" or "zstd"); follows the job's own. With "zstd" frames stay
+            exact, and an episode's raw frames must fit into memory.
+        unit: of every axis, where no rule says otherwise, e.g. "rad".
+        action_mode: "absolute", "relative" (to the chunk's first state) or "delta" (a step).
+        frame: "joint", "base" or "tool".
+        axes: exceptions; the first rule that matches an axis counts.
+        rotation, gripper: conventions of the embodiment, see vla.embodiment.
+    """
+
+    kind: str = "lerobot"
     path: str = "???"
-    robot: str = "panda_robosuite"
     cameras: dict[str, str] = field(default_factory=dict)
-    state: list[str] = field(
-        default_factory=lambda: ["robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos"]
-    )
-    images: str = "as_is"
-    flip_gripper: bool = True
-    mode: str = "delta"
-    drop_noops: bool = False
-    hz: float = 20.0
-    instruction: str = ""
+    image_size: list[int] = field(default_factory=list)
+    codec: str = "${codec}"
+    unit: str = ""
+    action_mode: str = ""
+    frame: str = ""
+    axes: list[AxisRule] = field(default_factory=list)
+    rotation: str = "none"
+    gripper: str = "none"
 
     def __post_init__(self) -> None:
-        choose("source.images", self.images, dict.fromkeys(("as_is", "flip", "rot180")))
-        choose("source.mode", self.mode, dict.fromkeys(("delta", "absolute")))
-        _require_rate(self.hz)
-        if not self.state:
-            raise ConfigError("source.state is empty; name at least one observation key.")
+        if len(self.image_size) not in (0, 2) or any(side < 1 for side in self.image_size):
+            raise ConfigError(
+                f"source.image_size is {self.image_size}; give [height,width], or [] to keep it."
+            )
 
     def build(self) -> "TrajectorySource":
-        """Open the files. Raises DataError or UnknownChoice."""
-        from vla.data.convert.robomimic import RobomimicSource
+        """Open the folder. Raises DataError, ConfigError."""
+        from vla.data.convert.lerobot_source import LerobotSource
 
-        return RobomimicSource(self)
-
-
-@dataclass(kw_only=True, slots=True)
-class LiberoConfig(RobomimicConfig):
-    """LIBERO demonstrations: robomimic's layout with other keys, and pictures upside down.
-
-    Attributes:
-        kind: "libero"; all else as for robomimic. Its pictures are turned by 180 degrees like
-            those of every public LIBERO policy, which swaps left and right; images=flip gives
-            the true view.
-    """
-
-    kind: str = "libero"
-    cameras: dict[str, str] = field(
-        default_factory=lambda: {"agentview_rgb": "front", "eye_in_hand_rgb": "wrist"}
-    )
-    state: list[str] = field(default_factory=lambda: ["ee_pos", "ee_ori", "gripper_states"])
-    images: str = "rot180"
-
-
-@dataclass(kw_only=True, slots=True)
-class AlohaConfig(SourceConfig):
-    """ALOHA and ACT episodes, one HDF5 file each.
-
-    Attributes:
-        path: a folder of episode_<n>.hdf5, or one file.
-        instruction: what to do; the files do not tell.
-        cameras: source name to our name, each as +source.cameras.SOURCE=NAME; empty: every
-            camera, under its own name.
-        state: what makes up the state: "qpos", "qvel", "effort".
-        swap_colours: exchange red and blue, for recorders that gave OpenCV the wrong order;
-            JPEG files are then decoded and encoded anew.
-        hz: control rate; the files do not tell.
-    """
-
-    kind: str = "aloha"
-    path: str = "???"
-    instruction: str = ""
-    cameras: dict[str, str] = field(default_factory=dict)
-    state: list[str] = field(default_factory=lambda: ["qpos"])
-    swap_colours: bool = False
-    hz: float = 50.0
-
-    def __post_init__(self) -> None:
-        _require_rate(self.hz)
-        if not self.state:
-            raise ConfigError("source.state is empty; give at least qpos.")
-
-    def build(self) -> "TrajectorySource":
-        """Open the folder. Raises ConfigError, DataError or UnknownChoice."""
-        _require_words(self.instruction)
-        from vla.data.convert.aloha import AlohaSource
-
-        return AlohaSource(self)
-
-
-@dataclass(kw_only=True, slots=True)
-class UmiConfig(SourceConfig):
-    """A replay buffer of UMI (or, as `pusht`, of diffusion_policy): zarr v2, folder or zip.
-
-    Attributes:
-        path: the .zarr folder or .zarr.zip file.
-        instruction: what to do; the buffer does not tell.
-        cameras: source name to our name, each as +source.cameras.SOURCE=NAME; empty: every
-            picture, under its own name.
-        hz: rate of the steps; UMI's cameras run at 59.94. Recorded timestamps must agree.
-    """
-
-    kind: str = "umi"
-    path: str = "???"
-    instruction: str = ""
-    cameras: dict[str, str] = field(default_factory=dict)
-    hz: float = 59.94
-
-    def __post_init__(self) -> None:
-        _require_rate(self.hz)
-
-    def build(self) -> "TrajectorySource":
-        """Open the buffer. Raises ConfigError, DataError or UnknownChoice."""
-        _require_words(self.instruction)
-        from vla.data.convert.umi import UmiSource
-
-        return UmiSource(self)
-
-
-@dataclass(kw_only=True, slots=True)
-class PushtConfig(UmiConfig):
-    """diffusion_policy's PushT replay buffer.
-
-    Attributes:
-        kind: "pusht"; all else as for UMI.
-    """
-
-    kind: str = "pusht"
-    instruction: str = "push the T-shaped block onto its outline"
-    hz: float = 10.0
-
-
-def _require_rate(hz: float) -> None:
-    if not (math.isfinite(hz) and hz > 0):
-        raise ConfigError(f"source.hz is {hz}; give a positive number.")
-
-
-def _require_words(instruction: str) -> None:
-    if not instruction:
-        raise ConfigError("The files do not say what to do; give source.instruction=...")
+        return LerobotSource(self)

@@ -45,7 +45,7 @@ from vla.errors import DataError
 from vla.types import Float32, Trajectory
 
 if TYPE_CHECKING:
-    from vla.data.convert.config import RobomimicConfig
+    from vla.data.convert.config_arrays import RobomimicConfig
 
 
 class RobomimicSource:

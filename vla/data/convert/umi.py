@@ -35,7 +35,7 @@ from vla.errors import DataError
 from vla.types import Float32, Trajectory
 
 if TYPE_CHECKING:
-    from vla.data.convert.config import UmiConfig
+    from vla.data.convert.config_arrays import UmiConfig
 
 FULL = 2 * np.pi
 BOARD = 512.0

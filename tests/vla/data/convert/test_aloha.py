@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from vla.data.convert.config import AlohaConfig
+from vla.data.convert.config_arrays import AlohaConfig
 from vla.data.convert.conversion import convert
 from vla.errors import ConfigError, DataError, UnknownChoice
 

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from vla.data.convert.config import LiberoConfig, RobomimicConfig
+from vla.data.convert.config_arrays import LiberoConfig, RobomimicConfig
 from vla.data.convert.conversion import convert
 from vla.errors import ConfigError, DataError, UnknownChoice
 

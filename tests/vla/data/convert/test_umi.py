@@ -6,7 +6,7 @@ import zarr
 from imagecodecs.numcodecs import Jpegxl, register_codecs
 from numcodecs import Blosc
 
-from vla.data.convert.config import PushtConfig, UmiConfig
+from vla.data.convert.config_arrays import PushtConfig, UmiConfig
 from vla.data.convert.conversion import convert
 from vla.errors import ConfigError, DataError, UnknownChoice
 
