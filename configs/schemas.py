@@ -13,7 +13,7 @@ from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
 from robot_drivers.config import RobotConfig, SimArmConfig
 from vla.data.config import AugmentConfig, DataConfig
-from vla.data.convert.config import BridgeConfig, SourceConfig
+from vla.data.convert.config import BridgeConfig, OpenXConfig, SourceConfig
 from vla.errors import choose
 from vla.evaluation.config import EvaluationConfig
 from vla.runtime.config import ControlConfig
@@ -30,7 +30,7 @@ GROUPS: dict[str, dict[str, type]] = {
     },
     "world": {"tabletop": TabletopConfig, "gym": GymWorldConfig},
     "robot": {"sim_arm": SimArmConfig},
-    "source": {"bridge": BridgeConfig},
+    "source": {"bridge": BridgeConfig, "openx": OpenXConfig},
 }
 
 

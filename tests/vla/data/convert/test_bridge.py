@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from vla.data.convert.bridge import BridgeSource
 from vla.data.convert.config import BridgeConfig, SourceConfig
 from vla.data.convert.conversion import convert
+from vla.data.convert.openx.source import RldsSource
 from vla.data.convert.rlds import RldsFolder
 from vla.data.stats import compute_statistics
 from vla.data.store import TrajectoryStore
@@ -86,7 +86,7 @@ def _write(folder: Path, shards: list[list[bytes]]) -> Path:
     return folder
 
 
-def _source(folder: Path) -> BridgeSource:
+def _source(folder: Path) -> RldsSource:
     return BridgeConfig(path=str(folder), cameras={"image_0": "front"}).build()
 
 
@@ -165,7 +165,7 @@ def converted(tmp_path_factory) -> TrajectoryStore:
 @needs_sample
 def test_real_episodes_equal_their_source(converted):
     converted.verify()
-    episodes = list(RldsFolder(SAMPLE).episodes("train"))
+    episodes = [pending.read() for pending in RldsFolder(SAMPLE).episodes("train")]
     assert converted.num_episodes == len(episodes) == 25
     assert converted.num_frames == sum(len(e.steps["action"]) for e in episodes) == 250
     begin = 0
