@@ -166,6 +166,8 @@ def _stack(key: str, feature: Feature, spec: FeatureSpec) -> Any:
     size = int(np.prod(spec.shape))
     if isinstance(feature, list):
         if spec.encoding not in ("zlib", "bytes"):
+            if spec.kind == "tensor" and spec.dtype != "string":
+                raise DataError(f"{key!r} holds text, {spec.dtype} is declared")
             return feature
         feature = np.concatenate([_unpack(key, item, spec, size) for item in feature])
     if size == 0 or len(feature) % size:
