@@ -88,8 +88,11 @@ class RldsFolder:
                 for split in self.info["splits"]
             }
             self.name = str(self.info["name"])
+            form = self.info.get("fileFormat", "tfrecord")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{self.path} is not a TFDS dataset folder: {error!r}.") from error
+        if form != "tfrecord":
+            raise DataError(f"{self.path} holds {form!r} files; only tfrecord is read.")
 
     def count(self, split: str) -> int:
         """Episodes in a split. Raises UnknownChoice."""
@@ -109,8 +112,7 @@ class RldsFolder:
         skip = set() if steps is None else self._keys_but(steps)
         for shard, expected in enumerate(lengths):
             file = f"{self.name}-{split}.tfrecord-{shard:05d}-of-{len(lengths):05d}"
-            found = 0
-            lost = False
+            found, lost = 0, False
             for record in read_records(self.path / file):
                 read = partial(self._decode, record, file, found, expected, skip)
                 yield PendingRecord(f"{file}, record {found}", read)
@@ -163,25 +165,37 @@ class RldsFolder:
 
 def _stack(key: str, feature: Feature, spec: FeatureSpec) -> Any:
     """Undo the flattening over steps: bytes stay a list, numbers become (T, *shape)."""
+    if len(feature) == 0:
+        raise DataError(f"{key!r} is empty")
+    is_list, packed = isinstance(feature, list), spec.encoding in ("zlib", "bytes")
+    is_text = spec.kind in ("image", "text") or spec.dtype == "string"
+    if is_list != (is_text or packed):
+        found = "bytes" if is_list else "numbers"
+        raise DataError(f"{key!r} holds {found}, {spec.kind} {spec.dtype} is declared")
+    if is_text:
+        return feature
     size = int(np.prod(spec.shape))
-    if isinstance(feature, list):
-        if spec.encoding not in ("zlib", "bytes"):
-            if spec.kind == "tensor" and spec.dtype != "string":
-                raise DataError(f"{key!r} holds text, {spec.dtype} is declared")
-            return feature
+    if packed:
         feature = np.concatenate([_unpack(key, item, spec, size) for item in feature])
-    if size == 0 or len(feature) % size:
+    if size <= 0 or len(feature) % size:
         raise DataError(f"{key!r} holds {len(feature)} numbers, no multiple of {spec.shape}")
     array = feature.reshape(-1, *spec.shape)
-    return array if array.dtype == np.float32 else array.astype(spec.dtype)
+    return array if array.dtype == np.float32 else array.astype(_find_type(key, spec))
+
+
+def _find_type(key: str, spec: FeatureSpec) -> np.dtype[Any]:
+    try:
+        return np.dtype(spec.dtype or "int64")  # class labels and the like declare none
+    except TypeError as error:
+        raise DataError(f"{key!r} is declared as {spec.dtype!r}, which is not read") from error
 
 
 def _unpack(key: str, item: bytes, spec: FeatureSpec, size: int) -> NDArray[Any]:
     """One step's numbers from the bytes of a TFDS Tensor(encoding="zlib" or "bytes")."""
     try:
         raw = zlib.decompress(item) if spec.encoding == "zlib" else item
-        values = np.frombuffer(raw, np.dtype(spec.dtype).newbyteorder("<"))
-    except (zlib.error, ValueError, TypeError) as error:
+        values = np.frombuffer(raw, _find_type(key, spec).newbyteorder("<"))
+    except (zlib.error, ValueError) as error:
         raise DataError(
             f"{key!r} holds a step that is not {spec.encoding} data: {error}"
         ) from error

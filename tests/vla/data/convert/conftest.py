@@ -65,7 +65,8 @@ class RldsMaker:
             leaves[part.field] = leaf("tensor", shape, dtype=dtype, encoding=packed)
         for key in recipe.language:
             codes = leaf("tensor", (512,), dtype="int32", encoding="none")
-            leaves[key] = codes if key == CODES else leaf("text")
+            text = leaf("tensor", dtype="string", encoding="none") if "/" in key else leaf("text")
+            leaves[key] = codes if key == CODES else text
         for camera in recipe.cameras:
             image = leaf("image", (SIDE, SIDE, 3), dtype="uint8", encodingFormat=self.encoding)
             leaves[f"observation/{camera}"] = image
@@ -92,6 +93,11 @@ class RldsMaker:
             frames = rng.integers(0, 256, (length, SIDE, SIDE, 3), np.uint8)
             content[f"steps/observation/{camera}"] = [simplejpeg.encode_jpeg(f) for f in frames]
         return content
+
+    @staticmethod
+    def frame(content: bytes) -> bytes:
+        """A file of one record."""
+        return encoder.tfrecord(content)
 
     def write(self, folder: Path, recipe, shards: list[list[dict]]) -> Path:
         """Returns the folder; `shards` hold the episodes' contents."""

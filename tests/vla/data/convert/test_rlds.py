@@ -1,11 +1,17 @@
 """Damage in an RLDS folder: each record's own error, and the rest goes on."""
 
+import json
+from contextlib import suppress
+
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from vla.data.convert.config import OpenXConfig
 from vla.data.convert.conversion import convert
 from vla.data.convert.openx.table import RECIPES
-from vla.errors import DataError
+from vla.errors import DataError, VlaError
 
 NAME = "roboturk"
 RECIPE = RECIPES[NAME]
@@ -89,7 +95,15 @@ def test_too_few_records_are_told_at_the_end(folder, tmp_path):
     ("change", "words"),
     [
         ({"steps/action/world_vector": None}, "lacks step feature 'action/world_vector'"),
-        ({"steps/action/world_vector": [b"x"] * 3}, "'steps/action/world_vector' holds text"),
+        ({"steps/action/world_vector": [b"x"] * 3}, "'steps/action/world_vector' holds bytes"),
+        ({"steps/observation/front_rgb": np.ones(3, np.float32)}, "holds numbers, image"),
+        ({"steps/action/world_vector": np.zeros(0, np.float32)}, "is empty"),
+        ({"steps/action/world_vector": np.zeros(8, np.float32)}, "holds 8 numbers"),
+        ({"steps/action/world_vector": np.full(9, np.nan, np.float32)}, "'dx' is nan"),
+        (
+            {"steps/action/gripper_closedness_action": np.full(3, np.nan, np.float32)},
+            "'action/gripper_closedness_action' holds NaN",
+        ),
         ({"steps/observation/natural_language_instruction": [b"\xff"] * 3}, "not UTF-8"),
         ({"steps/observation/front_rgb": [b"?"] * 3}, "camera 'front', step 0"),
         ({"steps/observation/front_rgb": [b"?"] * 2}, "different lengths"),
@@ -119,3 +133,26 @@ def test_fields_that_nobody_reads_are_not_decoded(tmp_path, maker):
     folder = maker.write(tmp_path / "toy", RECIPE, [[content]])
     (pending,) = OpenXConfig(dataset=NAME, path=str(folder)).build()
     assert len(pending.read()) == 3
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_content_ends_in_anything_but_our_errors(maker, tmp_path_factory, data):
+    """Bytes that a wrong writer, not the disk, has spoiled: the checksums are right."""
+    folder = tmp_path_factory.mktemp("spoiled") / "toy"
+    maker.write(folder, RECIPES["kuka"], [[maker.episode(RECIPES["kuka"], 2)]])
+    (path,) = folder.glob("*.tfrecord*")
+    content = bytearray(path.read_bytes()[12:-4])
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=3)):
+        content[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(maker.frame(bytes(content)))
+    (pending,) = OpenXConfig(dataset="kuka", path=str(folder)).build()
+    with suppress(VlaError):
+        assert len(pending.read()) == 2
+
+
+def test_other_file_formats_are_refused(folder):
+    info = json.loads((folder / "dataset_info.json").read_text())
+    (folder / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "array_record"}))
+    with pytest.raises(DataError, match="'array_record' files"):
+        OpenXConfig(dataset=NAME, path=str(folder)).build()

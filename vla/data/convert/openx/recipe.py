@@ -41,14 +41,18 @@ class Part:
     constant: float = 0.0
 
     def read(self, steps: dict[str, Any], length: int) -> Float32:
-        """The axes' values, float32 (length, axes). Raises DataError when the field is missing."""
+        """The axes' values, float32 (length, axes). Raises DataError when it has none."""
         if not self.field:
             return np.full((length, len(self.axes)), self.constant, np.float32)
         if self.field not in steps:
             raise DataError(f"lacks step feature {self.field!r}")
         stop = self.start + (self.count or len(self.axes))
         values = steps[self.field].reshape(length, -1)[:, self.start : stop].astype(np.float32)
-        return values if self.change is None else self.change(values)
+        if self.change is None:
+            return values
+        if not np.isfinite(values).all():  # a change could turn it into a command
+            raise DataError(f"step feature {self.field!r} holds NaN or infinity")
+        return self.change(values)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,6 +17,8 @@ from vla.errors import ConfigError, DataError, UnknownChoice
 from vla.types import Subtask, Trajectory, Uint8
 
 PNG = b"\x89PNG"
+SHORT = 16
+"""Episode metadata with more numbers than this (embeddings) stays out of the manifest."""
 
 
 class RldsSource:
@@ -153,6 +155,7 @@ class RldsSource:
         metadata = {
             key.removeprefix("episode_metadata/"): _plain(value)
             for key, value in episode.metadata.items()
+            if isinstance(value, bytes) or np.size(value) <= SHORT
         }
         return Trajectory(
             images={

@@ -67,7 +67,7 @@ def binarize_open(values: Float32) -> Float32:
 
 
 def wrap_angle(angle: NDArray[np.floating]) -> NDArray[np.floating]:
-    """The same angle in [-pi, pi), radians. A step across +-pi becomes the short way round."""
+    """The same angle in [-pi, pi], radians. A step across +-pi becomes the short way round."""
     return (angle + np.pi) % (2 * np.pi) - np.pi
 
 

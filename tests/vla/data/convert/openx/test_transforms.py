@@ -68,7 +68,7 @@ def test_the_simulators_gripper_sign_is_turned():
 @given(st.floats(-50, 50), st.integers(-3, 3))
 def test_wrapping_keeps_the_angle_and_bounds_it(angle, turns):
     wrapped = wrap_angle(np.float64(angle + turns * 2 * np.pi))
-    assert -np.pi <= wrapped < np.pi
+    assert -np.pi <= wrapped <= np.pi
     np.testing.assert_allclose([np.cos(wrapped), np.sin(wrapped)], [np.cos(angle), np.sin(angle)],
                                atol=1e-9)  # fmt: skip
 
