@@ -73,7 +73,8 @@ class OpenXConfig(SourceConfig):
         dataset: its name in that table.
         path: the folder with features.json, dataset_info.json and the tfrecord files.
         split: as that folder names it.
-        cameras: source name to our name; empty for the table's choice.
+        cameras: source name to our name; empty for the table's choice. On the command line
+            +source.cameras.NAME=OURS for each that is wanted.
         drop_idle: leave out steps without motion and with an unchanged gripper (DROID); the
             action must be six deltas and a gripper.
     """

@@ -2,7 +2,9 @@
 
 Facts: field names and gripper conventions from OpenVLA `prismatic/vla/datasets/rlds/oxe/`
 (configs.py, transforms.py) and OpenVLA-OFT (ALOHA); shapes from the data sets' pages in the
-TFDS catalogue; rates from the Open-X overview sheet. Not checked on data.
+TFDS catalogue; rates from the Open-X overview sheet. That ucsd_kitchen is absolute is in its
+description there, the units are judged from the means in OpenVLA's published statistics, quoted
+from memory. Not checked on data.
 """
 
 from vla.data.convert.openx.recipe import (

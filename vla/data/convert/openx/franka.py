@@ -2,7 +2,9 @@
 
 Facts: field names and gripper conventions from OpenVLA `prismatic/vla/datasets/rlds/oxe/`
 (configs.py, transforms.py); shapes from the data sets' pages in the TFDS catalogue; rates from
-the Open-X overview sheet. No file of these lies here: not checked on data.
+the Open-X overview sheet. Where actions are called absolute, that is judged from the means in
+OpenVLA's published statistics, quoted from memory. No file of these lies here: not checked on
+data.
 """
 
 from vla.data.convert.openx.recipe import (

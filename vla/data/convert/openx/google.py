@@ -2,7 +2,9 @@
 
 Facts: field names and gripper conventions from OpenVLA `prismatic/vla/datasets/rlds/oxe/`
 (configs.py, transforms.py); shapes from the data sets' features.json in the TFDS catalogue;
-rates from the Open-X overview sheet. No file of these lies here: not checked on data.
+rates from the Open-X overview sheet. Where actions are called absolute, that is judged from the
+means in OpenVLA's published statistics, quoted from memory. No file of these lies here: not
+checked on data.
 """
 
 from vla.data.convert.openx.recipe import (
@@ -26,6 +28,11 @@ WORDS = ("observation/natural_language_instruction",)
 CLOSING = take("action/gripper_closedness_action", 1, OPENING, change=absolutize_closing)
 CLOSED = take("action/gripper_closedness_action", 1, OPENING, change=invert_closed)
 NORMALISED = name_steps("1", "1")
+VELOCITIES = (
+    *name_axes("dx dy dz", "m/s", mode="delta", bound=2.0),
+    *name_axes("droll dpitch dyaw", "rad/s", mode="delta", bound=10.0),
+)
+UNKNOWN = name_axes("state1 state2 state3 state4 state5 state6 state7", "1", bound=10)
 
 RECIPES = {
     "fractal20220817_data": Recipe(
@@ -90,11 +97,11 @@ RECIPES = {
         robot="franka_panda",
         hz=10,
         cameras={"image": "front", "top_image": "top", "wrist45_image": "wrist"},
-        state=(take("observation/robot_state", 7, XYZ + QUATERNION),),
+        state=(take("observation/robot_state", 7, UNKNOWN),),
         action=split_action(fill(OPENING), NORMALISED),
         language=WORDS,
-        note="the gripper holds the cable: constant 0; OpenVLA calls the state joints, the "
-        "data set's page a pose",
+        note="the gripper holds the cable: constant 0; velocities by the data set's page, which "
+        "gives no unit and does not explain the state (OpenVLA: joints)",
     ),
     "roboturk": Recipe(
         robot="sawyer",
@@ -110,11 +117,7 @@ RECIPES = {
         hz=3,
         cameras={"image": "wrist"},
         state=(),
-        action=split_action(
-            CLOSING,
-            name_axes("dx dy dz", "m/s", mode="delta", bound=2.0)
-            + name_axes("droll dpitch dyaw", "rad/s", mode="delta", bound=10.0),
-        ),
+        action=split_action(CLOSING, VELOCITIES),
         language=WORDS,
         note="velocities by the data set's own description; no robot state",
     ),
