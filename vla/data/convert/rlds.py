@@ -84,7 +84,7 @@ class RldsFolder:
         try:
             self.features = dict(_leaves(tree, ""))
             self._shards = {
-                split["name"]: [int(count) for count in split["shardLengths"]]
+                split["name"]: [int(count) for count in split.get("shardLengths", ())]
                 for split in self.info["splits"]
             }
             self.name = str(self.info["name"])
@@ -192,16 +192,16 @@ def _find_type(key: str, spec: FeatureSpec) -> np.dtype[Any]:
 
 def _unpack(key: str, item: bytes, spec: FeatureSpec, size: int) -> NDArray[Any]:
     """One step's numbers from the bytes of a TFDS Tensor(encoding="zlib" or "bytes")."""
+    form = _find_type(key, spec)
+    count = size * form.itemsize
+    unpacker = zlib.decompressobj()
     try:
-        raw = zlib.decompress(item) if spec.encoding == "zlib" else item
-        values = np.frombuffer(raw, _find_type(key, spec).newbyteorder("<"))
-    except (zlib.error, ValueError) as error:
-        raise DataError(
-            f"{key!r} holds a step that is not {spec.encoding} data: {error}"
-        ) from error
-    if len(values) != size:
-        raise DataError(f"{key!r} holds a step of {len(values)} numbers, not {spec.shape}")
-    return values.astype(spec.dtype)
+        raw = unpacker.decompress(item, count + 1) if spec.encoding == "zlib" else item
+    except zlib.error as error:
+        raise DataError(f"{key!r} holds a step that is not zlib data: {error}") from error
+    if len(raw) != count or (spec.encoding == "zlib" and not unpacker.eof):
+        raise DataError(f"{key!r} holds a step that does not unpack to {size} {spec.dtype} numbers")
+    return np.frombuffer(raw, form.newbyteorder("<")).astype(form)
 
 
 def _leaves(node: dict[str, Any], prefix: str) -> Iterator[tuple[str, FeatureSpec]]:

@@ -61,7 +61,15 @@ def test_packed_state_is_unpacked(tmp_path, maker):
     assert trajectory.state[:, :7].tobytes() == raw
 
 
-@pytest.mark.parametrize("step", [b"not zlib", imagecodecs.zlib_encode(b"12345678")])
+@pytest.mark.parametrize(
+    "step",
+    [
+        b"not zlib",
+        imagecodecs.zlib_encode(b"1234")[:-3],
+        imagecodecs.zlib_encode(b"12"),
+        imagecodecs.zlib_encode(bytes(10**6)),
+    ],
+)
 def test_damaged_packed_state_is_named(tmp_path, maker, step):
     content = maker.episode(RECIPES["kuka"], 3)
     content["steps/observation/gripper_closed"][1] = step

@@ -62,7 +62,9 @@ def test_open_and_closed_are_opposites_within_bounds(values):
 
 def test_the_simulators_gripper_sign_is_turned():
     """LIBERO: -1 opens and +1 closes there; here 1 is open."""
-    assert invert_closed(column(-1, 1)).ravel().tolist() == [1, 0]
+    opening = invert_closed(column(-1, 1))
+    assert opening.ravel().tolist() == [1, 0]
+    assert (1 - 2 * opening).ravel().tolist() == [-1, 1]  # the way back, as docs/openx.md says
 
 
 @given(st.floats(-50, 50), st.integers(-3, 3))
