@@ -13,7 +13,12 @@ from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
 from robot_drivers.config import RobotConfig, SimArmConfig
 from vla.data.config import AugmentConfig, DataConfig, MixtureConfig, StoreConfig
-from vla.data.convert.config import BridgeConfig, LerobotConfig, SourceConfig
+from vla.data.convert.config import (
+    BridgeConfig,
+    LerobotConfig,
+    OpenXConfig,
+    SourceConfig,
+)
 from vla.data.convert.config_arrays import (
     AlohaConfig,
     LiberoConfig,
@@ -40,6 +45,7 @@ GROUPS: dict[str, dict[str, type]] = {
     "data": {"store": StoreConfig, "mixture": MixtureConfig},
     "source": {
         "bridge": BridgeConfig,
+        "openx": OpenXConfig,
         "lerobot": LerobotConfig,
         "robomimic": RobomimicConfig,
         "libero": LiberoConfig,

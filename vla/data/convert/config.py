@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from vla.errors import ConfigError
+from vla.errors import ConfigError, choose
 
 if TYPE_CHECKING:
     from vla.data.convert.conversion import TrajectorySource
@@ -54,9 +54,52 @@ class BridgeConfig(SourceConfig):
 
     def build(self) -> "TrajectorySource":
         """Open the folder. Raises DataError."""
-        from vla.data.convert.bridge import BridgeSource
+        from vla.data.convert.bridge import COMMANDED
+        from vla.data.convert.openx.source import RldsSource
 
-        return BridgeSource(self.path, split=self.split, cameras=dict(self.cameras))
+        return RldsSource(
+            self.path,
+            COMMANDED,
+            split=self.split,
+            cameras=dict(self.cameras),
+            converter="bridge",
+        )
+
+
+@dataclass(kw_only=True, slots=True)
+class OpenXConfig(SourceConfig):
+    """A data set of Open-X, LIBERO, DROID or ALOHA as RLDS, told as docs/openx.md shows.
+
+    Attributes:
+        dataset: its name in that table.
+        path: the folder with features.json, dataset_info.json and the tfrecord files.
+        split: as that folder names it.
+        cameras: source name to our name; empty for the table's choice. On the command line
+            +source.cameras.NAME=OURS for each that is wanted.
+        drop_idle: leave out steps without motion and with an unchanged gripper (DROID); the
+            action must be six deltas and a gripper.
+    """
+
+    kind: str = "openx"
+    dataset: str = "???"
+    path: str = "???"
+    split: str = "train"
+    cameras: dict[str, str] = field(default_factory=dict)
+    drop_idle: bool = False
+
+    def build(self) -> "TrajectorySource":
+        """Open the folder. Raises DataError, UnknownChoice."""
+        from vla.data.convert.openx.source import RldsSource
+        from vla.data.convert.openx.table import RECIPES
+
+        return RldsSource(
+            self.path,
+            choose("Open-X data set", self.dataset, RECIPES),
+            split=self.split,
+            cameras=dict(self.cameras) or None,
+            converter=self.dataset,
+            drop_idle=self.drop_idle,
+        )
 
 
 @dataclass(kw_only=True, slots=True)

@@ -6,12 +6,15 @@ over the steps, e.g. "steps/action" is one list of T * 7 floats and
 """
 
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vla.data.convert.tfrecord import Feature, Record, parse_example, read_records
 from vla.errors import DataError, choose
@@ -25,7 +28,8 @@ class FeatureSpec:
         kind: "tensor", "image" or "text"; another class name when it is none of these.
         shape: of one step's value; of one image (H, W, C).
         dtype: as TFDS names it.
-        encoding: of images, "jpeg" or "png"; "" otherwise.
+        encoding: of images, "jpeg", "png" or "" (undeclared); of tensors, "zlib" or "bytes" when
+            each step's numbers are stored as one byte string, "none" otherwise.
     """
 
     kind: str
@@ -49,6 +53,20 @@ class RldsEpisode:
     source: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class PendingRecord:
+    """An episode that has been found but not decoded.
+
+    Attributes:
+        name: file and record number.
+        read: gives the episode; raises DataError naming file and byte offset of what is missing,
+            corrupt or not as declared.
+    """
+
+    name: str
+    read: Callable[[], RldsEpisode]
+
+
 class RldsFolder:
     """A TFDS dataset on disk.
 
@@ -66,39 +84,65 @@ class RldsFolder:
         try:
             self.features = dict(_leaves(tree, ""))
             self._shards = {
-                split["name"]: [int(count) for count in split["shardLengths"]]
+                split["name"]: [int(count) for count in split.get("shardLengths", ())]
                 for split in self.info["splits"]
             }
             self.name = str(self.info["name"])
-        except (KeyError, TypeError, ValueError) as error:
+            form = self.info.get("fileFormat", "tfrecord")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{self.path} is not a TFDS dataset folder: {error!r}.") from error
+        if form != "tfrecord":
+            raise DataError(f"{self.path} holds {form!r} files; only tfrecord is read.")
 
     def count(self, split: str) -> int:
         """Episodes in a split. Raises UnknownChoice."""
         return sum(choose("split", split, self._shards))
 
-    def episodes(self, split: str) -> Iterator[RldsEpisode]:
-        """Stream a split's episodes, shard by shard.
+    def episodes(self, split: str, steps: set[str] | None = None) -> Iterator[PendingRecord]:
+        """The episodes of a split, shard by shard; reading them raises, iterating does not.
 
-        Raises:
-            DataError: naming file and byte offset of what is missing, corrupt or not as declared.
+        Where a file cannot be followed any further, or holds fewer episodes than declared, one
+        pending record stands for all that are lost with it, and the next file follows.
+
+        Args:
+            split: as the folder names it; UnknownChoice is raised when it does not.
+            steps: step features to decode, as keys below "steps/"; None for all.
         """
         lengths = choose("split", split, self._shards)
+        skip = set() if steps is None else self._keys_but(steps)
         for shard, expected in enumerate(lengths):
             file = f"{self.name}-{split}.tfrecord-{shard:05d}-of-{len(lengths):05d}"
-            found = 0
+            found, lost = 0, False
             for record in read_records(self.path / file):
-                yield self._decode(record, file, found)
+                read = partial(self._decode, record, file, found, expected, skip)
+                yield PendingRecord(f"{file}, record {found}", read)
                 found += 1
-            if found != expected:
-                raise DataError(
-                    f"{self.path / file} holds {found} episodes, dataset_info.json says "
-                    f"{expected}. Download or copy the file anew."
-                )
+                lost = record.lost
+            if found != expected and not lost:
+                yield PendingRecord(file, partial(self._miss, file, found, expected))
 
-    def _decode(self, record: Record, file: str, number: int) -> RldsEpisode:
+    def _keys_but(self, steps: set[str]) -> set[str]:
+        """Declared step features outside `steps`, with the names ragged ones have in records."""
+        keys = {key for key in self.features if key.startswith("steps/")}
+        keys -= {f"steps/{key}" for key in steps}
+        ragged = ("ragged_flat_values", "ragged_row_lengths_0", "ragged_row_lengths_1")
+        return keys | {f"{key}/{suffix}" for key in keys for suffix in ragged}
+
+    def _miss(self, file: str, found: int, expected: int) -> RldsEpisode:
+        raise DataError(
+            f"{self.path / file} holds {found} episodes, dataset_info.json says "
+            f"{expected}. Download or copy the file anew."
+        )
+
+    def _decode(
+        self, record: Record, file: str, number: int, expected: int, skip: set[str]
+    ) -> RldsEpisode:
+        if record.lost:
+            raise DataError(
+                f"{record.damage} Lost with it: {expected - number} of {expected} episodes."
+            )
         try:
-            values = parse_example(record.data)
+            values = parse_example(record.data, skip)
             steps, metadata = {}, {}
             for key, feature in values.items():
                 spec = self.features.get(key)
@@ -111,6 +155,8 @@ class RldsFolder:
             if len({len(value) for value in steps.values()}) != 1:
                 raise DataError("its step features have different lengths, or there are none")
         except DataError as error:
+            if error is record.damage:
+                raise
             place = f"{self.path / file}, record {number} at byte {record.offset}"
             raise DataError(f"{place}: {error}. Download or copy the file anew.") from error
         source = {"file": file, "record": number, "offset": record.offset}
@@ -119,13 +165,43 @@ class RldsFolder:
 
 def _stack(key: str, feature: Feature, spec: FeatureSpec) -> Any:
     """Undo the flattening over steps: bytes stay a list, numbers become (T, *shape)."""
-    if isinstance(feature, list):
+    if len(feature) == 0:
+        raise DataError(f"{key!r} is empty")
+    is_list, packed = isinstance(feature, list), spec.encoding in ("zlib", "bytes")
+    is_text = spec.kind in ("image", "text") or spec.dtype == "string"
+    if is_list != (is_text or packed):
+        found = "bytes" if is_list else "numbers"
+        raise DataError(f"{key!r} holds {found}, {spec.kind} {spec.dtype} is declared")
+    if is_text:
         return feature
     size = int(np.prod(spec.shape))
-    if size == 0 or len(feature) % size:
+    if packed:
+        feature = np.concatenate([_unpack(key, item, spec, size) for item in feature])
+    if size <= 0 or len(feature) % size:
         raise DataError(f"{key!r} holds {len(feature)} numbers, no multiple of {spec.shape}")
     array = feature.reshape(-1, *spec.shape)
-    return array if array.dtype == np.float32 else array.astype(spec.dtype)
+    return array if array.dtype == np.float32 else array.astype(_find_type(key, spec))
+
+
+def _find_type(key: str, spec: FeatureSpec) -> np.dtype[Any]:
+    try:
+        return np.dtype(spec.dtype or "int64")  # class labels and the like declare none
+    except TypeError as error:
+        raise DataError(f"{key!r} is declared as {spec.dtype!r}, which is not read") from error
+
+
+def _unpack(key: str, item: bytes, spec: FeatureSpec, size: int) -> NDArray[Any]:
+    """One step's numbers from the bytes of a TFDS Tensor(encoding="zlib" or "bytes")."""
+    form = _find_type(key, spec)
+    count = size * form.itemsize
+    unpacker = zlib.decompressobj()
+    try:
+        raw = unpacker.decompress(item, count + 1) if spec.encoding == "zlib" else item
+    except zlib.error as error:
+        raise DataError(f"{key!r} holds a step that is not zlib data: {error}") from error
+    if len(raw) != count or (spec.encoding == "zlib" and not unpacker.eof):
+        raise DataError(f"{key!r} holds a step that does not unpack to {size} {spec.dtype} numbers")
+    return np.frombuffer(raw, form.newbyteorder("<")).astype(form)
 
 
 def _leaves(node: dict[str, Any], prefix: str) -> Iterator[tuple[str, FeatureSpec]]:
@@ -144,7 +220,7 @@ def _leaves(node: dict[str, Any], prefix: str) -> Iterator[tuple[str, FeatureSpe
                 kind=kind,
                 shape=tuple(int(n) for n in body.get("shape", {}).get("dimensions", ())),
                 dtype=body.get("dtype", ""),
-                encoding=body.get("encodingFormat", ""),
+                encoding=body.get("encodingFormat" if kind == "image" else "encoding", ""),
             ),
         )
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from vla.data.convert.bridge import BridgeSource
-from vla.data.convert.config import BridgeConfig, SourceConfig
+from vla.data.convert.config import BridgeConfig, OpenXConfig, SourceConfig
 from vla.data.convert.conversion import convert
+from vla.data.convert.openx.source import RldsSource
 from vla.data.convert.rlds import RldsFolder
 from vla.data.stats import compute_statistics
 from vla.data.store import TrajectoryStore
@@ -86,7 +86,7 @@ def _write(folder: Path, shards: list[list[bytes]]) -> Path:
     return folder
 
 
-def _source(folder: Path) -> BridgeSource:
+def _source(folder: Path) -> RldsSource:
     return BridgeConfig(path=str(folder), cameras={"image_0": "front"}).build()
 
 
@@ -165,7 +165,7 @@ def converted(tmp_path_factory) -> TrajectoryStore:
 @needs_sample
 def test_real_episodes_equal_their_source(converted):
     converted.verify()
-    episodes = list(RldsFolder(SAMPLE).episodes("train"))
+    episodes = [pending.read() for pending in RldsFolder(SAMPLE).episodes("train")]
     assert converted.num_episodes == len(episodes) == 25
     assert converted.num_frames == sum(len(e.steps["action"]) for e in episodes) == 250
     begin = 0
@@ -197,3 +197,20 @@ def test_the_samples_two_splits_are_twins(converted, tmp_path):
     """So "val" must never serve as held-out data; equal uids show it."""
     val = convert(BridgeConfig(path=str(SAMPLE), split="val").build(), tmp_path / "val")
     assert {r.uid for r in val.records} == {r.uid for r in converted.records}
+
+
+@needs_sample
+def test_real_episodes_relabelled_as_openvla_does(converted, tmp_path):
+    """Reached steps follow the commanded ones and are smaller: the controller lags."""
+    source = OpenXConfig(dataset="bridge_dataset", path=str(SAMPLE)).build()
+    store = convert(source, tmp_path / "relabelled")
+    assert store.num_frames == 25 * 8
+    reached = store.column("action").reshape(25, 8, 7)
+    commanded = converted.column("action").reshape(25, 10, 7)[:, 1:9]
+    state = converted.column("state").reshape(25, 10, 7)
+    np.testing.assert_allclose(reached[..., :3], np.diff(state[:, 1:, :3], axis=1), atol=1e-6)
+    assert set(np.unique(reached[..., 6])) <= {0, 1}
+    for axis in range(3):
+        pair = commanded[..., axis].ravel(), reached[..., axis].ravel()
+        assert np.corrcoef(*pair)[0, 1] > 0.6
+        assert 0.5 < np.polyfit(*pair, 1)[0] < 1

@@ -72,10 +72,23 @@ def test_the_checksum_is_tensorflows():
 def test_a_file_cut_short_names_file_and_offset(tmp_path, cut):
     path = tmp_path / "a.tfrecord"
     path.write_bytes(tfrecord(*RECORDS)[:-cut])
-    stream = read_records(path)
-    assert [next(stream).data, next(stream).data] == [b"first", b""]
+    *whole, last = read_records(path)
+    assert [record.data for record in whole] == [b"first", b""]
+    assert last.lost
     with pytest.raises(DataError, match=r"a\.tfrecord, record at byte 37: the file ends"):
-        next(stream)
+        _ = last.data
+
+
+def test_corrupt_data_is_stepped_over(tmp_path):
+    path = tmp_path / "a.tfrecord"
+    content = bytearray(tfrecord(*RECORDS))
+    content[12] ^= 1  # in the first record's data
+    path.write_bytes(content)
+    first, second, third = read_records(path)
+    assert (second.data, third.data) == RECORDS[1:]
+    assert not first.lost
+    with pytest.raises(DataError, match="byte 0: the checksum of its data"):
+        _ = first.data
 
 
 @given(st.integers(0, 20 * 8 - 1))
@@ -85,12 +98,14 @@ def test_any_flipped_bit_is_found(tmp_path_factory, bit):
     path = tmp_path_factory.mktemp("flip") / "a.tfrecord"
     path.write_bytes(data)
     with pytest.raises(DataError, match="byte 0"):
-        list(read_records(path))
+        _ = next(read_records(path)).data
 
 
 def test_missing_file(tmp_path):
+    (record,) = read_records(tmp_path / "none.tfrecord")
+    assert record.lost
     with pytest.raises(DataError, match=r"none\.tfrecord"):
-        list(read_records(tmp_path / "none.tfrecord"))
+        _ = record.data
 
 
 numbers = st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=5)
@@ -114,6 +129,21 @@ def test_an_example_comes_back(ints, floats, texts):
     assert parsed["ints"].tolist() == ints
     np.testing.assert_array_equal(parsed["steps/floats"], np.array(floats, np.float32))
     assert parsed["texts"] == texts
+
+
+def test_what_is_skipped_is_not_looked_at():
+    entries = _message(1, b"broken") + _message(2, b"\xff\xff")
+    message = _message(1, _message(1, entries))
+    with pytest.raises(DataError, match="not a tf"):
+        parse_example(message)
+    assert parse_example(message, skip={"broken"}) == {}
+
+
+@pytest.mark.parametrize("run", [b"\x80", b"\xff" * 10 + b"\x01"])
+def test_integers_without_an_end_are_refused(run):
+    entry = _message(1, b"i") + _message(2, _message(3, _message(1, run)))
+    with pytest.raises(DataError, match="an integer"):
+        parse_example(_message(1, _message(1, entry)))
 
 
 def test_unpacked_numbers_are_read_too():
