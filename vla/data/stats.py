@@ -126,21 +126,30 @@ def compute_statistics(
 ) -> Statistics:
     """Statistics over all frames of the given episodes, e.g. `store.split("train")`.
 
+    Those of actions leave out episodes without actions.
+
     Raises:
-        StatisticsError: when there is no episode.
+        StatisticsError: when there is no episode, or none with actions.
     """
     numbers = [int(number) for number in episodes]
     if not numbers:
-        raise StatisticsError(f"{store.path}: no episodes to take statistics over.")
+        raise StatisticsError(f"{store.location}: no episodes to take statistics over.")
     records, ends = store.records, store.episode_ends
-    spans = [np.arange(ends[n] - records[n].length, ends[n]) for n in numbers]
-    rows = np.concatenate(spans)
+    spans = {n: np.arange(ends[n] - records[n].length, ends[n]) for n in numbers}
+    rows = np.concatenate([spans[n] for n in numbers])
+    acted = [spans[n] for n in numbers if records[n].has_action]
+    if not acted:
+        raise StatisticsError(
+            f"{store.location}: none of the {len(numbers)} episodes has actions to imitate."
+        )
     uids = sorted(records[number].uid for number in numbers)
     digest = hashlib.sha256("\n".join([store.embodiment.hash, *uids]).encode())
     state, action = store.embodiment.state, store.embodiment.action
     return Statistics(
         state=summarize(store.column("state")[rows], tuple(axis.name for axis in state)),
-        action=summarize(store.column("action")[rows], tuple(axis.name for axis in action)),
+        action=summarize(
+            store.column("action")[np.concatenate(acted)], tuple(axis.name for axis in action)
+        ),
         source=digest.hexdigest(),
     )
 
