@@ -29,6 +29,8 @@ HEAVY = {
     "hydra": ("configs/",),
     "omegaconf": ("configs/",),
     "zarr": ("vla/data/",),
+    "obstore": ("vla/data/remote_storage",),
+    "fsspec": ("vla/data/remote_storage",),
     "wandb": ("vla/training/tracking",),
 }  # fmt: skip
 # Where a child process hands whatever went wrong to its parent, which raises it.
