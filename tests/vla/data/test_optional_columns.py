@@ -84,9 +84,7 @@ def test_plain_zarr_reads_the_same(rich):
     depth = group["depth/front"]
     assert (depth.dtype, depth.chunks, depth.shards) == (np.uint16, (1, 4, 6), (7, 4, 6))
     np.testing.assert_array_equal(depth[:], rich.read_depth("front", np.arange(7)))
-    np.testing.assert_array_equal(
-        group["images/front"][:], rich.read_frames("front", np.arange(7))
-    )
+    np.testing.assert_array_equal(group["images/front"][:], rich.read_frames("front", np.arange(7)))
     for key in ("sent", "captured/front", "action"):
         np.testing.assert_array_equal(group[f"data/{key}"][:], rich.column(key)[:7])
     assert not group["data/action"][4:].any()
