@@ -40,9 +40,8 @@ def compact_segments(root: Path, target_bytes: int) -> Manifest:
 
 def _measure(root: Path, segment: SegmentRecord) -> int:
     """Bytes of a segment's arrays; zarr's metadata would shrink with merging."""
-    folder = root / SEGMENTS / segment.name
-    files = (folder / file for file in segment.files if not file.endswith("zarr.json"))
-    return sum(file.stat().st_size for file in files)
+    storage = LocalStorage(root / SEGMENTS / segment.name)
+    return sum(storage.size(file) for file in segment.files if not file.endswith("zarr.json"))
 
 
 def find_run(sizes: list[int], target: int) -> slice | None:
