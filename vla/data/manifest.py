@@ -125,10 +125,12 @@ class Manifest:
         try:
             value = json.loads(storage.read_all(FILE))
         except DataError as error:
-            raise DataError(
-                f"{storage} does not open as a trajectory store: {error} If there is none yet, "
-                "record or convert demonstrations into it first (`vla convert`)."
-            ) from error
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise DataError(
+                    f"{storage} is not a trajectory store: it has no {FILE}. "
+                    "Record or convert demonstrations into it first (`vla convert`)."
+                ) from error
+            raise DataError(f"{storage} does not open as a trajectory store: {error}") from error
         except ValueError as error:
             raise DataError(f"{path} cannot be read: {error}. {_RECOPY}") from error
         if not isinstance(value, dict) or value.get("format") != FORMAT:

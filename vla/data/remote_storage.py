@@ -53,13 +53,14 @@ class ObjectStorage:
         if "anonymous" in config:
             config["skip_signature"] = config.pop("anonymous")
         plain = (location, options.get("endpoint", ""))
-        client = {"allow_http": True} if any(u.startswith("http://") for u in plain) else {}
+        chosen: dict[str, Any] = {"config": config} if config else {}
+        if any(url.startswith("http://") for url in plain):
+            chosen["client_options"] = {"allow_http": True}
         if location.startswith("http") and config:
             raise ConfigError(f"{location} takes no options; {list(options)} given.")
         self._check_process()
-        chosen = {"config": config} if config else {}
         try:
-            self._store = from_url(location, client_options=client, **chosen)
+            self._store = from_url(location, **chosen)
         except self._errors as error:
             raise ConfigError(f"{location} cannot be opened: {error}") from error
 
@@ -123,8 +124,9 @@ class HubStorage:
             if key not in ("endpoint", "token"):
                 raise UnknownChoice("option of an hf:// store", key, ("endpoint", "token"))
         self._location = location
+        chosen: dict[str, Any] = dict(options)
         # Its instances are shared by default, and remember listings for ever.
-        self._files = HfFileSystem(skip_instance_cache=True, **options)
+        self._files: Any = HfFileSystem(skip_instance_cache=True, **chosen)
 
     def __str__(self) -> str:
         return self._location

@@ -87,12 +87,13 @@ class TrajectoryStore:
         """
         storage = open_storage(location, options)
         manifest = Manifest.load(storage)
-        for segment in manifest.segments if isinstance(storage, LocalStorage) else ():
-            if not (storage.root / SEGMENTS / segment.name / "zarr.json").is_file():
-                raise DataError(
-                    f"Segment {segment.name} of {storage} is missing ({len(segment.episodes)} "
-                    "episodes). Copy the store anew from its source; copying stopped half way?"
-                )
+        if isinstance(storage, LocalStorage):  # elsewhere each look is a request
+            for segment in manifest.segments:
+                if not (storage.root / SEGMENTS / segment.name / "zarr.json").is_file():
+                    raise DataError(
+                        f"Segment {segment.name} of {storage} is missing ({len(segment.episodes)} "
+                        "episodes). Copy the store anew from its source; copying stopped half way?"
+                    )
         return cls(storage, manifest, options)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -64,7 +64,10 @@ class HubHandler(RangeHandler):
             return
         folder = rest.partition("/")[2]
         if verb == "tree" and not (self.server.root / folder).is_dir():
-            self.send_error(404)
+            self.send_response(404)
+            self.send_header("X-Error-Code", "EntryNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
         elif verb == "tree":
             self.answer(self.listing(folder))
         else:
@@ -147,6 +150,11 @@ def test_a_window_costs_one_request_per_camera(store, serve, kind):
     assert len(server.seen) == 2
 
 
+def test_a_store_that_is_not_there(serve):
+    with pytest.raises(DataError, match=r"/nothing is not a trajectory store: it has no manifest"):
+        TrajectoryStore.open(f"{serve(RangeHandler).url}/nothing")
+
+
 def test_windows_of_a_remote_store(store, serve):
     server = serve(RangeHandler)
     options = {"history": 2, "horizon": 4, "batch_size": 8, "seed": 0, "threads": 0}
@@ -163,7 +171,7 @@ def test_hub(store, serve):
     server = serve(HubHandler)
     remote = TrajectoryStore.open("hf://datasets/me/data/store", {"endpoint": server.url})
     assert_equal_stores(remote, store)
-    with pytest.raises(DataError, match=r"hf://datasets/me/data/nothing"):
+    with pytest.raises(DataError, match=r"hf://datasets/me/data/nothing .*no manifest.json"):
         TrajectoryStore.open("hf://datasets/me/data/nothing", {"endpoint": server.url})
     with pytest.raises(UnknownChoice, match="endpoint"):
         TrajectoryStore.open("hf://datasets/me/data/store", {"end_point": "x"})
@@ -193,7 +201,7 @@ def test_bucket(store, monkeypatch):
         assert_equal_stores(TrajectoryStore.open("s3://films/store", options), store)
         anonymous = {**options, "anonymous": "true"}
         assert TrajectoryStore.open("s3://films/store", anonymous).num_episodes == 6
-        with pytest.raises(DataError, match=r"s3://films/nothing/manifest.json"):
+        with pytest.raises(DataError, match=r"s3://films/nothing .*no manifest.json"):
             TrajectoryStore.open("s3://films/nothing", options)
         client.close()
     finally:
