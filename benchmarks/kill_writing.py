@@ -35,7 +35,7 @@ EMBODIMENT = Embodiment(
     cameras={"front": Camera(height=16, width=16), "wrist": Camera(height=8, width=8)},
     hz=10,
 )
-TARGET = 40_000  # bytes of a compacted segment: some ten episodes
+TARGET = 150_000  # bytes of a compacted segment: some forty episodes
 SEED_LIMIT = 2**31
 
 

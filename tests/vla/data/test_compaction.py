@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from itertools import pairwise
 
@@ -112,6 +113,24 @@ def test_a_writer_that_opened_before_appends_after(store, make_trajectory):
     other.append(make_trajectory(3, 6))
     assert other.num_episodes == 7
     other.verify()
+
+
+def test_compacting_beside_a_writer(store, make_trajectory):
+    def write():
+        mine = TrajectoryStore.open(store.path)
+        for seed in range(6, 12):
+            mine.append(make_trajectory(3, seed))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while writer.is_alive():
+        store.compact()
+        store.collect_garbage(min_age_seconds=0)
+    writer.join()
+    found = TrajectoryStore.open(store.path)
+    assert [record.length for record in found.records] == [5, 1, 9, 4, 7, 2, *[3] * 6]
+    assert [record.source["seed"] for record in found.records] == list(range(12))
+    found.verify()
 
 
 def test_a_damaged_episode_is_not_copied(store):
