@@ -33,6 +33,8 @@ HEAVY = {
     "h5py": ("vla/data/convert/",),
     "pyarrow": ("vla/data/convert/lerobot",),
     "av": ("vla/data/convert/lerobot", "vla/evaluation/videos", "configs/verbs/"),
+    "obstore": ("vla/data/remote_storage",),
+    "fsspec": ("vla/data/remote_storage",),
     "wandb": ("vla/training/tracking",),
 }  # fmt: skip
 # Where a child process hands whatever went wrong to its parent, which raises it.

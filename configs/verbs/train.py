@@ -87,13 +87,13 @@ def conclude(job: TrainJob, data: "TrainingData") -> None:
         seen, held_out = (data.episodes(store, split) for split in ("train", "held_out"))
         if len(held_out) and len(seen):
             policy, _ = load_policy(job.output, device=job.device, embodiment=store.embodiment)
-            name = store.path.name
+            name = store.name
             errors[name] = measure_open_loop(policy, store, held_out=held_out, train=seen)
             console.print(tabulate(errors[name], name))
     write_json(output / "open_loop.json", errors)
     page = write_report(
         output / "report.html",
-        title=f"Training on {', '.join(store.path.name for store in data.stores)}",
+        title=f"Training on {', '.join(store.name for store in data.stores)}",
         metrics=output / "metrics.jsonl",
         open_loop=errors,
         provenance={"job": asdict(job), "data": data.describe()["data"]},

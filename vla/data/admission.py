@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 
+from vla.data.encoding import describe_optional
+from vla.data.manifest import Shape
 from vla.embodiment import Axis, Embodiment
 from vla.errors import DataError
 from vla.types import Float32, Trajectory
@@ -13,26 +15,39 @@ TOLERANCE = 1e-6
 
 
 def check_trajectory(
-    trajectory: Trajectory, embodiment: Embodiment, *, labels: dict[str, int] | None, name: str
+    trajectory: Trajectory, embodiment: Embodiment, *, optional: dict[str, Shape] | None, name: str
 ) -> None:
     """Stop unless `trajectory` is what `embodiment` declares.
 
     Args:
         trajectory: the candidate.
         embodiment: the store's.
-        labels: widths of the store's labels; None when it holds no episode yet.
+        optional: the store's optional columns; None when it holds no episode yet.
         name: what to call the episode in messages, e.g. "Episode 12".
 
     Raises:
         DataError: naming the episode, the axis or camera, and the remedy.
     """
     _check_vector(name, "state", trajectory.state, embodiment.state)
-    _check_vector(name, "action", trajectory.action, embodiment.action)
-    _check_bounds(name, trajectory.action, embodiment.action)
+    if trajectory.action is not None:
+        _check_vector(name, "action", trajectory.action, embodiment.action)
+        _check_bounds(name, trajectory.action, embodiment.action)
+    if trajectory.sent is not None:
+        _check_vector(name, "sent", trajectory.sent, embodiment.action)
     _check_cameras(name, trajectory, embodiment)
     if not np.isfinite(trajectory.time).all() or not (np.diff(trajectory.time) > 0).all():
         raise DataError(f"{name}: time must be finite and increase from step to step.")
-    _check_labels(name, trajectory.labels, labels)
+    _check_captured(name, trajectory, embodiment)
+    _check_labels(name, trajectory.labels)
+    starts = [subtask.start for subtask in trajectory.subtasks]
+    if starts != sorted(starts):
+        raise DataError(f"{name}: subtasks must come in order of their start, not {starts}.")
+    given = describe_optional(trajectory)
+    if optional is not None and given != optional:
+        raise DataError(
+            f"{name}: has the optional columns {given}, the store's episodes have {optional} "
+            "(name: shape of one step). Give every episode of a store the same ones."
+        )
     try:
         json.dumps(trajectory.source, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -86,14 +101,24 @@ def _check_cameras(name: str, trajectory: Trajectory, embodiment: Embodiment) ->
                 )
 
 
-def _check_labels(name: str, given: dict[str, Float32], expected: dict[str, int] | None) -> None:
-    widths = {label: values.shape[1] for label, values in given.items()}
-    if expected is not None and widths != expected:
-        raise DataError(
-            f"{name}: has labels {widths}, the store's episodes have {expected} (name: width). "
-            "Give every episode of a store the same labels."
-        )
-    for label, values in given.items():
+def _check_captured(name: str, trajectory: Trajectory, embodiment: Embodiment) -> None:
+    for what, values in (("captured", trajectory.captured), ("depth", trajectory.depth)):
+        unknown = sorted(set(values) - set(embodiment.cameras))
+        if unknown:
+            raise DataError(
+                f"{name}: {what} names cameras {unknown}, the embodiment declares "
+                f"{sorted(embodiment.cameras)}. Give {what} under the colour camera's name."
+            )
+    for camera, times in trajectory.captured.items():
+        # Equal times are legal: a slow camera's frame serves several steps.
+        if not np.isfinite(times).all() or (np.diff(times) < 0).any():
+            raise DataError(
+                f"{name}: captured times of camera {camera!r} must be finite and never decrease."
+            )
+
+
+def _check_labels(name: str, labels: dict[str, Float32]) -> None:
+    for label, values in labels.items():
         if "/" in label or not label:
             raise DataError(f"{name}: label name {label!r} cannot be a folder name.")
         if not np.isfinite(values).all():

@@ -1,4 +1,4 @@
-"""How one camera frame becomes bytes and back: the only place that knows.
+"""How one camera or depth frame becomes bytes and back: the only place that knows.
 
 A store keeps one payload per frame. `pipeline` describes it to zarr, so that any
 zarr v3 reader opens the same file; `decode` is the fast path and must give the
@@ -12,10 +12,13 @@ from typing import Any, Protocol
 import imagecodecs
 import numpy as np
 import simplejpeg
+from numpy.typing import NDArray
 
 from vla.embodiment import Camera
 from vla.errors import DataError, choose
 from vla.types import Uint8
+
+Uint16 = NDArray[np.uint16]
 
 SMALL_IMAGE = 128
 """Up to this side length (pixels) colour is kept at full resolution (4:4:4) and quality 95."""
@@ -91,8 +94,8 @@ class ZstdCodec:
 
     level: int = 3
 
-    def encode(self, frame: Uint8) -> bytes:
-        """The compressed raw pixels."""
+    def encode(self, frame: Uint8 | Uint16) -> bytes:
+        """The compressed raw pixels, little-endian."""
         raw = np.ascontiguousarray(frame).tobytes()
         return bytes(imagecodecs.zstd_encode(raw, level=self.level))
 
@@ -102,7 +105,7 @@ class ZstdCodec:
         decode_jpeg(jpeg, pixels)
         return self.encode(pixels)
 
-    def decode(self, payload: bytes, out: Uint8) -> None:
+    def decode(self, payload: bytes, out: Uint8 | Uint16) -> None:
         """Decompress and reshape."""
         try:
             raw = imagecodecs.zstd_decode(payload)
@@ -110,17 +113,20 @@ class ZstdCodec:
             raise DataError(f"A frame is not a zstd payload: {error}.") from error
         if len(raw) != out.nbytes:
             raise DataError(f"A frame holds {len(raw)} bytes; {out.shape} needs {out.nbytes}.")
-        out[...] = np.frombuffer(raw, np.uint8).reshape(out.shape)
+        out[...] = np.frombuffer(raw, out.dtype.newbyteorder("<")).reshape(out.shape)
 
     def pipeline(self) -> list[dict[str, Any]]:
-        """Raw bytes, then zstd."""
+        """Raw bytes, then zstd. Zarr drops the byte order where a value is one byte."""
         zstd = {"name": "zstd", "configuration": {"level": self.level, "checksum": False}}
-        return [{"name": "bytes"}, zstd]
+        return [{"name": "bytes", "configuration": {"endian": "little"}}, zstd]
 
     def to_json(self) -> dict[str, Any]:
         """Name and parameters."""
         return {"name": "zstd", **asdict(self)}
 
+
+DEPTH_CODEC = ZstdCodec()
+"""Depth is always lossless: an error of one level is a millimetre, and edges must stay edges."""
 
 CODECS: dict[str, type[JpegCodec] | type[ZstdCodec]] = {"jpeg": JpegCodec, "zstd": ZstdCodec}
 

@@ -67,7 +67,8 @@ class StoreConfig(DataConfig):
     """The demonstrations of one store.
 
     Attributes:
-        path: folder of a trajectory store; has no default ("???" is Hydra's word for that).
+        path: folder or URL (s3://, gs://, http://, hf://) of a trajectory store; has no default
+            ("???" is Hydra's word for that).
     """
 
     kind: str = "store"
@@ -86,7 +87,7 @@ class MixtureConfig(DataConfig):
     """Several stores, of one body or of many, drawn from with set shares.
 
     Attributes:
-        root: folder that holds the stores.
+        root: folder or URL that holds the stores.
         weights: per store's name below `root`, its weight.
         weights_are: "epochs": a store is drawn weight x its number of windows, so that 1 for
             all reads each equally often (the convention of Octo and OpenVLA); "shares": the
@@ -116,12 +117,11 @@ class MixtureConfig(DataConfig):
 
     def open(self) -> "TrainingData":
         """Open the stores. Raises DataError."""
-        from pathlib import Path
-
         from vla.data.store import TrajectoryStore
         from vla.data.training_data import TrainingData
 
-        stores = [TrajectoryStore.open(Path(self.root) / name) for name in self.weights]
+        root = self.root.rstrip("/")
+        stores = [TrajectoryStore.open(f"{root}/{name}") for name in self.weights]
         return TrainingData(stores, self)
 
 

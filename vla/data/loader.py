@@ -80,6 +80,7 @@ class WindowLoader:
         rows, real = table.future(windows, self._horizon)
         action = store.column("action")[rows]
         pad_actions(action, real, store.embodiment.action)
+        real &= store.has_action[table.episode[windows]][:, None]  # a film has none to imitate
         mask = np.repeat(real[:, :, None].astype(np.float32), action.shape[2], axis=2)
         present = table.present[windows]
         return Batch(

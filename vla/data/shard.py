@@ -7,15 +7,11 @@ the end and one frame per inner chunk, written and read here without zarr: a ran
 frame costs one `pread` and one decode.
 """
 
-import os
-import resource
-import weakref
-from pathlib import Path
-
 import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from vla.data.storage import Storage
 from vla.errors import DataError
 
 CRC_BYTES = 4
@@ -33,90 +29,48 @@ def pack_shard(payloads: list[bytes]) -> bytes:
     return b"".join([*payloads, tail, checksum])
 
 
-class FileTable:
-    """Read-only file descriptors, opened on first use and kept up to a share of the limit.
-
-    `pread` has no file position, so the descriptors are safe to share between threads and
-    with forked children. Nothing is evicted: past the share a file is opened for one read.
-    """
-
-    def __init__(self) -> None:
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._capacity = max(8, min(soft // 4, 4096))
-        self._open: dict[Path, int] = {}
-        weakref.finalize(self, _close_all, self._open)
-
-    def read(self, path: Path, offset: int, count: int) -> bytes:
-        """`count` bytes from `offset`. Raises DataError when the file is missing or shorter."""
-        try:
-            descriptor = self._open.get(path)
-            if descriptor is not None:
-                data = os.pread(descriptor, count, offset)
-            else:
-                data = self._read_new(path, offset, count)
-        except OSError as error:
-            raise DataError(
-                f"Cannot read {path}: {error.strerror}. Copy the store anew."
-            ) from error
-        if len(data) != count:
-            raise DataError(f"{path} ends early: {count} bytes wanted at {offset}.")
-        return data
-
-    def _read_new(self, path: Path, offset: int, count: int) -> bytes:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        # No lock (a fork could copy it locked): the first of two racing threads keeps its
-        # descriptor, the other closes its own after use.
-        if len(self._open) < self._capacity:
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
-            if self._open.setdefault(path, descriptor) == descriptor:
-                return os.pread(descriptor, count, offset)
-        try:
-            return os.pread(descriptor, count, offset)
-        finally:
-            os.close(descriptor)
+def unpack_shard(content: bytes, frames: int, name: str) -> list[bytes]:
+    """The payloads of a whole file; the inverse of `pack_shard`. Raises DataError."""
+    index = _parse_index(content[-_tail_bytes(frames) :], frames, name)
+    return [content[offset : offset + count] for offset, count in index.tolist()]
 
 
-def _close_all(descriptors: dict[Path, int]) -> None:
-    for descriptor in descriptors.values():
-        os.close(descriptor)
-    descriptors.clear()
+def _tail_bytes(frames: int) -> int:
+    return ENTRY_BYTES * frames + CRC_BYTES
+
+
+def _parse_index(tail: bytes, frames: int, name: str) -> NDArray[np.uint64]:
+    """(offset, nbytes) rows (frames, 2). Raises DataError when they fail their checksum."""
+    body, checksum = tail[:-CRC_BYTES], tail[-CRC_BYTES:]
+    crc = int.from_bytes(checksum, "little")
+    if len(tail) != _tail_bytes(frames) or google_crc32c.value(body) != crc:
+        raise DataError(
+            f"The index of {name} does not match its checksum for {frames} frames: "
+            "the file is cut short or damaged. Copy the store anew from its source."
+        )
+    return np.frombuffer(body, "<u8").reshape(frames, 2)
 
 
 class Shard:
-    """Random access to the payloads of one shard file.
+    """Random access to the payloads of one shard file; its index stays in memory.
 
     Args:
-        path: the file.
+        storage: of the store.
+        name: of the file.
         frames: how many payloads it must hold.
-        files: where descriptors live.
 
     Raises:
         DataError: when the file is missing, or its index is damaged.
     """
 
-    def __init__(self, path: Path, frames: int, files: FileTable):
-        self._path = path
-        self._files = files
-        self._index = self._read_index(frames)
+    def __init__(self, storage: Storage, name: str, frames: int):
+        self._storage = storage
+        self._name = name
+        count = _tail_bytes(frames)
+        size = storage.size(name)
+        tail = storage.read(name, size - count, count) if size >= count else b""
+        self._index = _parse_index(tail, frames, f"{storage}/{name}")
 
-    def _read_index(self, frames: int) -> NDArray[np.uint64]:
-        try:
-            size = self._path.stat().st_size
-        except OSError as error:
-            raise DataError(
-                f"The image file {self._path} is missing. Copy the store anew from its source."
-            ) from error
-        count = ENTRY_BYTES * frames + CRC_BYTES
-        tail = self._files.read(self._path, size - count, count) if size >= count else b""
-        body, checksum = tail[:-CRC_BYTES], tail[-CRC_BYTES:]
-        if not tail or google_crc32c.value(body) != int.from_bytes(checksum, "little"):
-            raise DataError(
-                f"The index of {self._path} does not match its checksum for {frames} frames: "
-                "the file is cut short or damaged. Copy the store anew from its source."
-            )
-        return np.frombuffer(body, "<u8").reshape(frames, 2)
-
-    def read(self, frame: int) -> bytes:
-        """The payload of one frame, counted from the segment's first."""
-        offset, count = self._index[frame].tolist()
-        return self._files.read(self._path, offset, count)
+    def read(self, frames: NDArray[np.int64]) -> list[bytes]:
+        """The payloads of frames (n,), counted from the segment's first."""
+        return self._storage.read_ranges(self._name, self._index[frames].tolist())

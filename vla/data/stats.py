@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla.data.store import TrajectoryStore
-from vla.data.windows import WindowTable
 from vla.errors import StatisticsError
 
 FIELDS = ("mean", "std", "min", "max", "q01", "q99")
@@ -127,8 +126,10 @@ def compute_statistics(
 ) -> Statistics:
     """Statistics over all frames of the given episodes, e.g. `store.split("train")`.
 
+    Those of actions leave out episodes without actions.
+
     Raises:
-        StatisticsError: when there is no episode.
+        StatisticsError: when there is no episode, or none with actions.
     """
     return pool_statistics([(store, episodes)])
 
@@ -139,7 +140,7 @@ def pool_statistics(
     """Statistics over the episodes of several stores of equal axes, as if they were one.
 
     Raises:
-        StatisticsError: when there is no episode, or the stores' axes differ.
+        StatisticsError: when there is no episode, none with actions, or the axes differ.
     """
     first = parts[0][0].embodiment
     states, actions, uids = [], [], []
@@ -147,18 +148,21 @@ def pool_statistics(
         body = store.embodiment
         if (body.state, body.action) != (first.state, first.action):
             raise StatisticsError(
-                f"{store.path} has other axes than {parts[0][0].path}; their statistics cannot "
+                f"{store.location} has other axes than {parts[0][0].location}; their statistics cannot "
                 "be pooled."
             )
-        numbers = np.asarray(episodes, np.int64)
-        table = WindowTable.build(store.episode_ends, numbers) if len(numbers) else None
-        if table is not None:
-            states.append(store.column("state")[table.present])
-            actions.append(store.column("action")[table.present])
-            uids += [store.records[number].uid for number in numbers.tolist()]
+        records, ends = store.records, store.episode_ends
+        for number in map(int, episodes):
+            rows = slice(ends[number] - records[number].length, ends[number])
+            states.append(store.column("state")[rows])
+            if records[number].has_action:
+                actions.append(store.column("action")[rows])
+            uids.append(records[number].uid)
+    places = ", ".join(store.location for store, _ in parts)
     if not uids:
-        places = ", ".join(str(store.path) for store, _ in parts)
         raise StatisticsError(f"{places}: no episodes to take statistics over.")
+    if not actions:
+        raise StatisticsError(f"{places}: none of {len(uids)} episodes has actions to imitate.")
     digest = hashlib.sha256("\n".join([first.hash, *sorted(uids)]).encode())
     return Statistics(
         state=summarize(np.concatenate(states), tuple(axis.name for axis in first.state)),

@@ -3,6 +3,9 @@
     root/manifest.json        table of contents, replaced in one step
     root/segments/<n>-<id>/   complete zarr v3 groups that never change (see store_segment)
 
+A store in a bucket or on a web server is read in place, see `remote_storage`. The format is
+specified in docs/data.md.
+
 The logical view is one long time axis: columns concatenated over episodes, the
 ends of the episodes, and one instruction per episode. A frame number counts along
 that axis. Reading needs no zarr; any zarr v3 reader with `imagecodecs-zarr` opens a
@@ -10,7 +13,6 @@ segment as it is.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,14 +21,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vla.data.codec import build_codec, restore_codec
-from vla.data.manifest import FILE, EpisodeRecord, Manifest
+from vla.data.codec import Uint16
+from vla.data.compaction import collect_garbage, compact_segments
+from vla.data.manifest import FILE, EpisodeRecord, Manifest, Shape
 from vla.data.splits import split_episodes
+from vla.data.storage import LocalStorage, Storage, open_storage
 from vla.data.store_reader import StoreReader
 from vla.data.store_segment import SEGMENTS
-from vla.data.store_writer import OpenSegment
+from vla.data.store_writer import OpenSegment, start_store
 from vla.embodiment import Embodiment
-from vla.errors import DataError, choose
+from vla.errors import DataError
 from vla.types import Trajectory, Uint8
 
 SEGMENT_BYTES = 128 * 2**20
@@ -40,9 +44,9 @@ class TrajectoryStore:
     each commit takes a lock and builds on the newest manifest.
     """
 
-    def __init__(self, path: Path, manifest: Manifest):
-        self._path = path
-        self._show(manifest)
+    def __init__(self, storage: Storage, manifest: Manifest, options: dict[str, str] | None = None):
+        self._options = options
+        self._show(manifest, storage)
 
     @classmethod
     def create(
@@ -66,59 +70,74 @@ class TrajectoryStore:
             UnknownChoice: for another codec.
         """
         root = Path(path)
-        if root.exists() and not (root.is_dir() and all(map(_is_leftover, root.iterdir()))):
-            raise DataError(
-                f"{root} exists and is not empty. Give another path, or open the store to append."
-            )
-        try:
-            json.dumps(provenance, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"provenance must hold JSON values only: {error}.") from error
-        made = build_codec(codec, embodiment.cameras)
-        root.mkdir(parents=True, exist_ok=True)
-        manifest = Manifest(embodiment=embodiment, provenance=provenance, codec=made.to_json())
-        manifest.write(root)
-        return cls(root, manifest)
+        return cls(LocalStorage(root), start_store(root, embodiment, provenance, codec))
 
     @classmethod
-    def open(cls, path: str | Path) -> "TrajectoryStore":
+    def open(cls, location: str | Path, options: dict[str, str] | None = None) -> "TrajectoryStore":
         """Open an existing store.
+
+        Args:
+            location: a folder, or, read-only, a URL: "s3://bucket/path", "gs://...",
+                "http(s)://...", "hf://datasets/owner/name/path".
+            options: for a URL, what the environment does not say; see `open_remote`.
 
         Raises:
             DataError: when it is missing, damaged, incomplete or of another schema.
+            ConfigError: for a URL or an option that is not understood.
         """
-        root = Path(path)
-        manifest = Manifest.read(root)
-        for segment in manifest.segments:
-            if not (root / SEGMENTS / segment.name / "zarr.json").is_file():
-                raise DataError(
-                    f"Segment {segment.name} of {root} is missing ({len(segment.episodes)} "
-                    "episodes). Copy the store anew from its source; copying stopped half way?"
-                )
-        return cls(root, manifest)
+        storage = open_storage(location, options)
+        manifest = Manifest.load(storage)
+        if isinstance(storage, LocalStorage):  # elsewhere each look is a request
+            for segment in manifest.segments:
+                if not (storage.root / SEGMENTS / segment.name / "zarr.json").is_file():
+                    raise DataError(
+                        f"Segment {segment.name} of {storage} is missing ({len(segment.episodes)} "
+                        "episodes). Copy the store anew from its source; copying stopped half way?"
+                    )
+        return cls(storage, manifest, options)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return TrajectoryStore.open, (str(self._path),)
+        return TrajectoryStore.open, (self.location, self._options)
 
     def __repr__(self) -> str:
-        return f"TrajectoryStore({str(self._path)!r}, {self.num_episodes} episodes)"
+        return f"TrajectoryStore({self.location!r}, {self.num_episodes} episodes)"
 
-    def _show(self, manifest: Manifest) -> None:
+    def _show(self, manifest: Manifest, storage: Storage) -> None:
         """Present `manifest`; columns and shards that were read before are read anew."""
+        self._storage = storage
         self._manifest = manifest
-        self._codec = restore_codec(manifest.codec)
         self._episodes = [e for segment in manifest.segments for e in segment.episodes]
         lengths = [episode.length for episode in self._episodes]
         self._ends = np.cumsum(lengths, dtype=np.int64)
-        self._ends.flags.writeable = False
-        self._reader = StoreReader(self._path, manifest, self._codec)
+        self._has_action = np.array([episode.has_action for episode in self._episodes], bool)
+        for array in (self._ends, self._has_action):
+            array.flags.writeable = False
+        self._reader = StoreReader(storage, manifest)
+
+    def _show_local(self, manifest: Manifest) -> None:
+        self._show(manifest, LocalStorage(self.path))
 
     # -- what it holds ---------------------------------------------------------
 
     @property
+    def name(self) -> str:
+        """The last part of the location."""
+        return self.location.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def location(self) -> str:
+        """The root folder or URL."""
+        return str(self._storage)
+
+    @property
     def path(self) -> Path:
-        """The root folder."""
-        return self._path
+        """The root folder. Raises DataError for a remote store: all that writes asks for it."""
+        if not isinstance(self._storage, LocalStorage):
+            raise DataError(
+                f"{self.location} is remote and can only be read. Build the store in a local "
+                f"folder, then copy it there, {FILE} last."
+            )
+        return self._storage.root
 
     @property
     def embodiment(self) -> Embodiment:
@@ -147,8 +166,13 @@ class TrajectoryStore:
 
     @property
     def records(self) -> list[EpisodeRecord]:
-        """One record per episode: uid, instruction, length, success, source."""
+        """One record per episode: uid, instruction, length, success, source, subtasks, ..."""
         return list(self._episodes)
+
+    @property
+    def has_action(self) -> NDArray[np.bool_]:
+        """Which episodes have actions, bool (E,); the rows of others (films) are zeros."""
+        return self._has_action
 
     @property
     def instructions(self) -> list[str]:
@@ -158,7 +182,13 @@ class TrajectoryStore:
     @property
     def labels(self) -> dict[str, int]:
         """Width K of each auxiliary label."""
-        return dict(self._manifest.labels or {})
+        labels = [key for key in self.optional if key.startswith("labels/")]
+        return {key.removeprefix("labels/"): self.optional[key][0] for key in labels}
+
+    @property
+    def optional(self) -> dict[str, Shape]:
+        """Optional columns, which every episode has: name and shape of one step's entry."""
+        return dict(self._manifest.optional or {})
 
     @property
     def hash(self) -> str:
@@ -176,14 +206,14 @@ class TrajectoryStore:
         """A whole column over all frames, read once and kept; read-only.
 
         Args:
-            key: "state" (N, S), "action" (N, A), both float32, "time" (N,) float64, or
-                "labels/<name>" (N, K) float32.
+            key: "state" (N, S), "action" (N, A), "sent" (N, A), "labels/<name>" (N, K), all
+                float32; "time" (N,), "captured/<camera>" (N,), float64.
         """
         return self._reader.column(key)
 
     def read_payload(self, camera: str, frame: int) -> bytes:
         """The stored bytes of one frame (for codec "jpeg": a JPEG file)."""
-        return self._reader.read_payload(camera, frame)
+        return self._reader.read_payload(f"images/{camera}", frame)
 
     def read_frames(
         self, camera: str, frames: NDArray[np.int64], out: Uint8 | None = None
@@ -195,29 +225,20 @@ class TrajectoryStore:
             frames: frame numbers (n,), int64.
             out: uint8 (n, H, W, 3) to write into, C-contiguous; a new array otherwise.
         """
-        if out is None:
-            size = choose("camera", camera, self.embodiment.cameras)
-            out = np.empty((len(frames), size.height, size.width, 3), np.uint8)
-        self._reader.read_frames(camera, frames, out)
-        return out
+        return self._reader.read_frames(camera, frames, out)
+
+    def read_depth(
+        self, camera: str, frames: NDArray[np.int64], out: Uint16 | None = None
+    ) -> Uint16:
+        """Depth in millimetres, uint16 (n, H, W), 0 where there is no reading; as `read_frames`."""
+        return self._reader.read_depth(camera, frames, out)
 
     def episode(self, index: int) -> Trajectory:
         """Episode `index` with decoded images."""
         if not 0 <= index < self.num_episodes:
             raise DataError(f"Episode {index} does not exist; the store has {self.num_episodes}.")
-        record, end = self._episodes[index], int(self._ends[index])
-        rows = slice(end - record.length, end)
-        frames = np.arange(rows.start, rows.stop)
-        return Trajectory(
-            images={name: self.read_frames(name, frames) for name in self.embodiment.cameras},
-            state=self.column("state")[rows].copy(),
-            action=self.column("action")[rows].copy(),
-            instruction=record.instruction,
-            time=self.column("time")[rows].copy(),
-            success=record.success,
-            labels={name: self.column(f"labels/{name}")[rows].copy() for name in self.labels},
-            source=record.source,
-        )
+        record = self._episodes[index]
+        return self._reader.read_episode(record, int(self._ends[index]) - record.length)
 
     def verify(self) -> None:
         """Compare every file with its SHA-256; reads the whole store.
@@ -225,11 +246,7 @@ class TrajectoryStore:
         Raises:
             DataError: naming the first file that is missing or differs.
         """
-        for segment in self._manifest.segments:
-            for file, digest in segment.files.items():
-                path = self._path / SEGMENTS / segment.name / file
-                if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-                    raise DataError(f"{path} is missing or damaged. Copy the store anew.")
+        self._reader.verify()
 
     # -- writing ---------------------------------------------------------------
 
@@ -258,14 +275,25 @@ class TrajectoryStore:
         the block raises; a kill loses those since the last commit.
         """
         segment = OpenSegment(
-            self._path, self._manifest, self._codec, max_bytes=max_bytes, committed=self._show
+            self.path, self._manifest, max_bytes=max_bytes, committed=self._show_local
         )
         try:
             yield segment
         finally:
             segment.commit()
 
+    def compact(self, target_bytes: int = SEGMENT_BYTES) -> None:
+        """Merge neighbouring small segments into ones of up to `target_bytes`.
 
-def _is_leftover(path: Path) -> bool:
-    """Whether a `create` that was killed left this file behind."""
-    return path.name.startswith(f".{FILE}.")
+        Order, uids and hash stay, and payloads are copied, not encoded anew. May run beside
+        readers and writers; a kill leaves the store as before or after. The old folders stay
+        until `collect_garbage`.
+        """
+        self._show_local(compact_segments(self.path, target_bytes))
+
+    def collect_garbage(self, min_age_seconds: float = 86_400) -> list[str]:
+        """Delete segments that are listed no more for at least this long; returns their names.
+
+        A store object that was opened before the compaction cannot read them afterwards.
+        """
+        return collect_garbage(self.path, min_age_seconds)

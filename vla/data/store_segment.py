@@ -1,8 +1,10 @@
-"""Writing one segment: a complete zarr v3 group that never changes again.
+"""One segment: a complete zarr v3 group that never changes again.
 
     <number>-<digest>/
         images/<camera>   uint8 (N, H, W, 3), one frame per inner chunk, one shard
-        data/state, data/action, data/time, data/labels/<name>   one zstd chunk each
+        depth/<camera>    uint16 (N, H, W), the same
+        data/state, data/action, data/time, data/sent, data/labels/<name>,
+        data/captured/<camera>   one zstd chunk each
         episode_ends      int64 (E,), counted from the segment's first frame
         attributes        the episodes' records, hz, embodiment hash
 
@@ -10,9 +12,8 @@ It is built under a temporary name and appears under its own in one rename.
 """
 
 import hashlib
-import shutil
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,122 +21,55 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from vla.data.codec import ImageCodec
-from vla.data.manifest import EpisodeRecord, SegmentRecord
-from vla.data.shard import pack_shard
-from vla.embodiment import Embodiment
+from vla.data.codec import DEPTH_CODEC, ImageCodec, restore_codec
+from vla.data.encoding import EncodedEpisode, digest_episode
+from vla.data.manifest import Manifest, SegmentRecord, Shape
+from vla.data.shard import pack_shard, unpack_shard
+from vla.data.storage import Storage
 from vla.errors import DataError
 from vla.files import sync
-from vla.types import Trajectory
 
 SEGMENTS = "segments"
 ZSTD = {"name": "zstd", "configuration": {"level": 3, "checksum": False}}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EncodedEpisode:
-    """An episode as it goes to disk: image payloads per camera, arrays per column."""
-
-    record: EpisodeRecord
-    payloads: dict[str, list[bytes]]
-    columns: dict[str, NDArray[Any]]
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of image payload."""
-        return sum(len(payload) for frames in self.payloads.values() for payload in frames)
-
-
-def encode_episode(
-    trajectory: Trajectory, embodiment: Embodiment, codec: ImageCodec, *, name: str
-) -> EncodedEpisode:
-    """Compress the images and name the episode after its content.
-
-    Raises:
-        DataError: for a JPEG that is damaged or of another size, naming episode and frame.
-    """
-    payloads = {}
-    for camera, frames in trajectory.images.items():
-        payloads[camera] = []
-        for step, frame in enumerate(frames):
-            try:
-                payload = (
-                    codec.adopt(frame, embodiment.cameras[camera])
-                    if isinstance(frame, bytes)
-                    else codec.encode(frame)
-                )
-            except DataError as error:
-                raise DataError(f"{name}, camera {camera!r}, step {step}: {error}") from error
-            payloads[camera].append(payload)
-    columns: dict[str, NDArray[Any]] = {
-        "state": trajectory.state,
-        "action": trajectory.action,
-        "time": trajectory.time,
-        **{f"labels/{label}": values for label, values in trajectory.labels.items()},
-    }
-    record = EpisodeRecord(
-        uid=_digest(trajectory, payloads, columns),
-        instruction=trajectory.instruction,
-        length=len(trajectory),
-        success=trajectory.success,
-        source=trajectory.source,
-    )
-    return EncodedEpisode(record=record, payloads=payloads, columns=columns)
-
-
-def _digest(
-    trajectory: Trajectory, payloads: dict[str, list[bytes]], columns: dict[str, NDArray[Any]]
-) -> str:
-    """128 bits of SHA-256 over everything but `source`, each part preceded by its length."""
-    digest = hashlib.sha256()
-    parts = [trajectory.instruction.encode(), repr(trajectory.success).encode()]
-    for key in sorted(columns):
-        parts += [key.encode(), np.ascontiguousarray(columns[key]).tobytes()]
-    for camera in sorted(payloads):
-        parts += [camera.encode(), *payloads[camera]]
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
-    return digest.hexdigest()[:32]
-
-
-def write_segment(
-    root: Path,
-    number: int,
-    episodes: list[EncodedEpisode],
-    *,
-    embodiment: Embodiment,
-    codec: ImageCodec,
-) -> SegmentRecord:
-    """Write the episodes as the folder `root/segments/<number>-<digest>` and make it durable.
+def write_segment(root: Path, episodes: list[EncodedEpisode], manifest: Manifest) -> SegmentRecord:
+    """Write the episodes as a new folder `root/segments/<number>-<digest>` and make it durable.
 
     Call while holding the store's lock. The segment counts once the manifest lists it.
+
+    Args:
+        root: the store's folder.
+        episodes: what goes in, in order.
+        manifest: the store's, with `optional` decided.
     """
     records = tuple(episode.record for episode in episodes)
     uids = "".join(record.uid for record in records)
-    name = f"{number:06d}-{hashlib.sha256(uids.encode()).hexdigest()[:8]}"
     (root / SEGMENTS).mkdir(exist_ok=True)
     folder = root / SEGMENTS / f".tmp-{uuid.uuid4().hex[:8]}"
-    _write_group(folder, episodes, embodiment, codec)
+    _write_group(folder, episodes, manifest)
     files = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             files[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
         sync(path)  # works for files as well
     sync(folder)
-    final = root / SEGMENTS / name
-    if final.exists():  # a writer died between this rename and the manifest's: it never counted
-        shutil.rmtree(final)
-    folder.replace(final)
-    sync(final.parent)
+    name = f"{_next_number(root):06d}-{hashlib.sha256(uids.encode()).hexdigest()[:8]}"
+    folder.replace(root / SEGMENTS / name)
+    sync(root / SEGMENTS)
     return SegmentRecord(name=name, episodes=records, files=files)
 
 
-def _write_group(
-    folder: Path, episodes: list[EncodedEpisode], embodiment: Embodiment, codec: ImageCodec
-) -> None:
+def _next_number(root: Path) -> int:
+    """One more than any folder has, listed or not: a name is never used for other content."""
+    heads = (path.name.partition("-")[0] for path in (root / SEGMENTS).iterdir())
+    return max((int(head) for head in heads if head.isdecimal()), default=-1) + 1
+
+
+def _write_group(folder: Path, episodes: list[EncodedEpisode], manifest: Manifest) -> None:
     import zarr
 
+    embodiment = manifest.embodiment
     group = zarr.create_group(
         folder,
         attributes={
@@ -160,54 +94,93 @@ def _write_group(
                 config={"write_empty_chunks": True},
             )
     frames = sum(lengths)
-    serializer, *compressors = codec.pipeline()
-    for name, camera in embodiment.cameras.items():
-        frame = (camera.height, camera.width, 3)
+    codec = restore_codec(manifest.codec)
+    for key, shape in manifest.films.items():
+        serializer, *compressors = _film_codec(key, codec).pipeline()
         group.create_array(
-            f"images/{name}",
-            shape=(frames, *frame),
-            dtype="uint8",
-            chunks=(1, *frame),
-            shards=(frames, *frame),
+            key,
+            shape=(frames, *shape),
+            dtype="uint16" if key.startswith("depth/") else "uint8",
+            chunks=(1, *shape),
+            shards=(frames, *shape),
             serializer=serializer,
             compressors=compressors,
         )
-        path = shard_path(folder, name)
+        path = folder / film_file(key, shape)
         path.parent.mkdir(parents=True)
-        path.write_bytes(pack_shard([p for episode in episodes for p in episode.payloads[name]]))
+        path.write_bytes(pack_shard([p for episode in episodes for p in episode.payloads[key]]))
 
 
-def shard_path(segment: Path, camera: str) -> Path:
-    """The one file that holds a camera's frames."""
-    return segment / "images" / camera / "c" / "0" / "0" / "0" / "0"
+def _film_codec(key: str, codec: ImageCodec) -> ImageCodec:
+    return DEPTH_CODEC if key.startswith("depth/") else codec
 
 
-def read_column(segment: Path, record: SegmentRecord, key: str, width: int | None) -> NDArray[Any]:
-    """A low-dimensional column of one segment, checked against its SHA-256.
+def film_file(key: str, shape: Shape) -> str:
+    """The one file in a segment that holds a film ("images/front") of frames of `shape`."""
+    return f"{key}/c/0" + "/0" * len(shape)
+
+
+def column_file(key: str, shape: Shape) -> str:
+    """The one file in a segment that holds a column with entries of `shape`."""
+    return f"data/{key}/c/0" + "/0" * len(shape)
+
+
+def read_column(
+    storage: Storage, record: SegmentRecord, key: str, manifest: Manifest
+) -> NDArray[Any]:
+    """A low-dimensional column (N, ...) of one segment, checked against its SHA-256.
 
     Args:
-        segment: the folder.
-        record: its manifest entry.
-        key: "state", "action", "time" or "labels/<name>".
-        width: number of columns; None for the one-dimensional "time".
+        storage: the store's files.
+        record: the segment.
+        key: one of `Manifest.columns`.
+        manifest: the store's.
 
     Raises:
         DataError: when the file is missing or not the one that was written.
     """
-    dtype = "<f8" if key == "time" else "<f4"
-    shape = (record.length,) if width is None else (record.length, width)
+    dtype, entry = manifest.columns[key]
+    shape = (record.length, *entry)
     if 0 in shape:
         return np.zeros(shape, dtype)
-    file = f"data/{key}/c/" + "/".join("0" * len(shape))
-    try:
-        data = (segment / file).read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"{segment / file} cannot be read: {error.strerror}. Copy the store anew."
-        ) from error
+    file = column_file(key, entry)
+    name = f"{SEGMENTS}/{record.name}/{file}"
+    data = storage.read_all(name)
     if hashlib.sha256(data).hexdigest() != record.files.get(file):
         raise DataError(
-            f"{segment / file} is not the file that was written (SHA-256 differs). "
+            f"{storage}/{name} is not the file that was written (SHA-256 differs). "
             "Copy the store anew from its source."
         )
     return np.frombuffer(imagecodecs.zstd_decode(data), dtype).reshape(shape)
+
+
+def read_segment(
+    storage: Storage, segment: SegmentRecord, manifest: Manifest
+) -> list[EncodedEpisode]:
+    """All episodes of a segment as bytes, nothing decoded, each checked against its uid.
+
+    Raises:
+        DataError: when a file is missing, or an episode is not what its uid names.
+    """
+    films = manifest.films
+    columns = {key: read_column(storage, segment, key, manifest) for key in manifest.columns}
+    payloads = {}
+    for key, shape in films.items():
+        name = f"{SEGMENTS}/{segment.name}/{film_file(key, shape)}"
+        payloads[key] = unpack_shard(storage.read_all(name), segment.length, f"{storage}/{name}")
+    episodes, start = [], 0
+    for record in segment.episodes:
+        rows = slice(start, start + record.length)
+        start += record.length
+        episode = EncodedEpisode(
+            record=record,
+            payloads={key: frames[rows] for key, frames in payloads.items()},
+            columns={key: values[rows] for key, values in columns.items()},
+        )
+        if digest_episode(record, episode.payloads, episode.columns) != record.uid:
+            raise DataError(
+                f"Episode {record.uid} in {storage}/{SEGMENTS}/{segment.name} is not what was "
+                "written: its content has another digest. Copy the store anew from its source."
+            )
+        episodes.append(episode)
+    return episodes

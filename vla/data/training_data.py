@@ -113,7 +113,7 @@ class TrainingData:
             **kept,
             "statistics": [known.to_json() for known in self.statistics()],
             "data": {
-                "stores": {store.path.name: store.hash for store in self.stores},
+                "stores": {store.name: store.hash for store in self.stores},
                 "held_out": self._config.held_out,
                 "weights": self._weights(),
             },

@@ -72,7 +72,7 @@ def measure_open_loop(
     for index in map(int, held_out):
         trajectory = store.episode(index)
         if trajectory.action is None:
-            raise DataError(f"Episode {index} of {store.path} has no actions to compare with.")
+            raise DataError(f"Episode {index} of {store.location} has no actions to compare with.")
         images = {
             name: resize_frames(np.asarray(trajectory.images[name]), camera.height, camera.width)
             for name, camera in body.cameras.items()
