@@ -148,8 +148,8 @@ def pool_statistics(
         body = store.embodiment
         if (body.state, body.action) != (first.state, first.action):
             raise StatisticsError(
-                f"{store.location} has other axes than {parts[0][0].location}; their statistics cannot "
-                "be pooled."
+                f"{store.location} has other axes than {parts[0][0].location}; "
+                "their statistics cannot be pooled."
             )
         records, ends = store.records, store.episode_ends
         for number in map(int, episodes):
