@@ -162,7 +162,7 @@ def pool_statistics(
     if not uids:
         raise StatisticsError(f"{places}: no episodes to take statistics over.")
     if not actions:
-        raise StatisticsError(f"{places}: none of {len(uids)} episodes has actions to imitate.")
+        raise StatisticsError(f"{places}: none of the {len(uids)} episodes has actions to imitate.")
     digest = hashlib.sha256("\n".join([first.hash, *sorted(uids)]).encode())
     return Statistics(
         state=summarize(np.concatenate(states), tuple(axis.name for axis in first.state)),

@@ -27,7 +27,7 @@ def test_an_episode_is_told_as_declared(tmp_path, maker, name):
     source = _source(maker.write(tmp_path / "toy", recipe, [[content]]), name)
     (pending,) = source
     trajectory = pending.read()
-    check_trajectory(trajectory, source.embodiment, labels=None, name=name)
+    check_trajectory(trajectory, source.embodiment, optional=None, name=name)
     rows = slice(1, -1) if recipe.edit else slice(None)
     assert len(trajectory) == len(range(LENGTH)[rows])
     np.testing.assert_allclose(np.diff(trajectory.time), 1 / recipe.hz)
