@@ -10,6 +10,7 @@ frame costs one `pread` and one decode.
 import os
 import resource
 import weakref
+from itertools import pairwise
 from pathlib import Path
 
 import google_crc32c
@@ -120,3 +121,19 @@ class Shard:
         """The payload of one frame, counted from the segment's first."""
         offset, count = self._index[frame].tolist()
         return self._files.read(self._path, offset, count)
+
+    def read_many(self, frames: NDArray[np.int64]) -> list[memoryview]:
+        """The payloads of ascending frames (n,), neighbours in the file by one read.
+
+        Frames count from the segment's first. The views share the memory of what was read.
+        """
+        index = self._index[frames].astype(np.int64)
+        starts, ends = index[:, 0], index.sum(axis=1)
+        breaks = np.flatnonzero(starts[1:] != ends[:-1]) + 1
+        offsets, stops = starts.tolist(), ends.tolist()
+        payloads: list[memoryview] = []
+        for begin, end in pairwise((0, *breaks.tolist(), len(offsets))):
+            base = offsets[begin]
+            block = memoryview(self._files.read(self._path, base, stops[end - 1] - base))
+            payloads += [block[offsets[n] - base : stops[n] - base] for n in range(begin, end)]
+        return payloads

@@ -1,5 +1,6 @@
 """Reading a store's columns and frames without zarr."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from vla.data.codec import ImageCodec
 from vla.data.manifest import Manifest
 from vla.data.shard import FileTable, Shard
 from vla.data.store_segment import SEGMENTS, read_column, shard_path
-from vla.errors import DataError, UnknownChoice
+from vla.errors import DataError, UnknownChoice, choose
 from vla.types import Uint8
 
 
@@ -25,7 +26,8 @@ class StoreReader:
         self._root = root
         self._manifest = manifest
         self._codec = codec
-        self._segment_ends = np.cumsum([s.length for s in manifest.segments], dtype=np.int64)
+        lengths = [segment.length for segment in manifest.segments]
+        self._segment_ends = np.cumsum(lengths, dtype=np.int64)
         self._columns: dict[str, NDArray[Any]] = {}
         self._shards: dict[tuple[int, str], Shard] = {}
         self._files = FileTable()
@@ -59,26 +61,56 @@ class StoreReader:
 
     def read_payload(self, camera: str, frame: int) -> bytes:
         """See `TrajectoryStore.read_payload`."""
+        self._check_frames(np.array([frame]))
         segment = int(np.searchsorted(self._segment_ends, frame, side="right"))
-        if frame < 0 or segment == len(self._segment_ends):
-            total = self._segment_ends[-1] if len(self._segment_ends) else 0
-            raise DataError(f"Frame {frame} does not exist; the store has {total}.")
-        record = self._manifest.segments[segment]
+        return self._shard(segment, camera).read(frame - self._segment_start(segment))
+
+    def read_frames(self, camera: str, frames: NDArray[np.int64], out: Uint8) -> None:
+        """Decode `frames` (n,), in any order, into `out` uint8 (n, H, W, 3), C-contiguous.
+
+        A frame asked for twice is decoded once, and frames that are neighbours on disk are
+        read together. Where `out` is smaller than the camera, pictures are shrunk to fit.
+        """
+        if not len(frames):
+            return
+        wanted, first, places = np.unique(frames, return_index=True, return_inverse=True)
+        self._check_frames(wanted[[0, -1]])
+        size = choose("camera", camera, self._manifest.embodiment.cameras)
+        stored = (size.height, size.width)
+        segments = np.searchsorted(self._segment_ends, wanted, side="right")
+        turns = np.flatnonzero(np.diff(segments)) + 1
+        for begin, end in pairwise((0, *turns.tolist(), len(wanted))):
+            segment, here = int(segments[begin]), wanted[begin:end]
+            payloads = self._shard(segment, camera).read_many(here - self._segment_start(segment))
+            rows = first[begin:end].tolist()
+            for frame, row, payload in zip(here.tolist(), rows, payloads, strict=True):
+                try:
+                    self._codec.decode(payload, out[row], stored)
+                except DataError as error:
+                    raise DataError(
+                        f"Frame {frame} of camera {camera!r} in {self._root}: {error}"
+                    ) from error
+        if len(wanted) < len(frames):
+            source = first[places]
+            repeats = np.flatnonzero(source != np.arange(len(frames)))
+            for row, origin in zip(repeats.tolist(), source[repeats].tolist(), strict=True):
+                out[row] = out[origin]
+
+    def _check_frames(self, frames: NDArray[np.int64]) -> None:
+        total = int(self._segment_ends[-1]) if len(self._segment_ends) else 0
+        for frame in frames.tolist():
+            if not 0 <= frame < total:
+                raise DataError(f"Frame {frame} does not exist; the store has {total}.")
+
+    def _segment_start(self, segment: int) -> int:
+        return int(self._segment_ends[segment]) - self._manifest.segments[segment].length
+
+    def _shard(self, segment: int, camera: str) -> Shard:
         shard = self._shards.get((segment, camera))
         if shard is None:
-            if camera not in self._manifest.embodiment.cameras:
-                raise UnknownChoice("camera", camera, self._manifest.embodiment.cameras)
+            choose("camera", camera, self._manifest.embodiment.cameras)
+            record = self._manifest.segments[segment]
             path = shard_path(self._root / SEGMENTS / record.name, camera)
             shard = Shard(path, record.length, self._files)
             self._shards[segment, camera] = shard
-        return shard.read(frame - int(self._segment_ends[segment]) + record.length)
-
-    def read_frames(self, camera: str, frames: NDArray[np.int64], out: Uint8) -> None:
-        """Decode `frames` (n,) into `out` (n, H, W, 3)."""
-        for row, frame in enumerate(frames.tolist()):
-            try:
-                self._codec.decode(self.read_payload(camera, frame), out[row])
-            except DataError as error:
-                raise DataError(
-                    f"Frame {frame} of camera {camera!r} in {self._root}: {error}"
-                ) from error
+        return shard
