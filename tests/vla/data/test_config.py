@@ -18,7 +18,9 @@ def test_builds_a_loader_of_one_split(store):
     assert 0 < sizes["held_out"] < 28
 
 
-@pytest.mark.parametrize("option", [{"held_out": 1.0}, {"threads": -1}, {"cache_gb": -1}])
+@pytest.mark.parametrize(
+    "option", [{"held_out": 1.0}, {"threads": -1}, {"cache_gb": -1}, {"image_size": -1}]
+)
 def test_options_are_checked(option):
     with pytest.raises(ConfigError, match=next(iter(option))):
         DataConfig(path="x", **option)
