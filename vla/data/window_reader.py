@@ -72,6 +72,11 @@ class WindowReader:
         """How many windows there are, W."""
         return len(self._table)
 
+    def image_shapes(self, count: int) -> dict[str, tuple[int, ...]]:
+        """(B, T, H, W, 3) per camera, for batches of `count` windows."""
+        cameras = self.store.embodiment.cameras
+        return {name: (count, self._history, c.height, c.width, 3) for name, c in cameras.items()}
+
     def read(
         self,
         windows: NDArray[np.int64],
@@ -94,9 +99,9 @@ class WindowReader:
         mask = np.repeat(real[:, :, None].astype(np.float32), action.shape[2], axis=2)
         present = table.present[windows]
         images = {}
-        for name, camera in store.embodiment.cameras.items():
-            images[name] = allocate((*past.shape, camera.height, camera.width, 3))
-            flat = images[name].numpy().reshape(-1, camera.height, camera.width, 3)
+        for name, shape in self.image_shapes(len(windows)).items():
+            images[name] = allocate(shape)
+            flat = images[name].numpy().reshape(-1, *shape[2:])
             self._frames.read_frames(name, past.reshape(-1), flat)
         return Batch(
             images=images,

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vla.data.loader import WindowLoader
+from vla.data.shared_images import SharedImages
 from vla.data.torch_dataset import WindowDataset, load_with_workers
 from vla.errors import ConfigError
 
@@ -33,6 +34,38 @@ def test_workers_give_the_loaders_batches(store, workers, context):
     batches = iter(stream)
     for step, batch in enumerate(islice(batches, 5), start=4):
         assert _same(batch, loader.batch(step))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_pictures_stay_while_somebody_looks_at_them(store):
+    """Memory is used again, so hold whole batches, and views of others, beyond all slots."""
+    dataset = WindowDataset(store, episodes=store.split("all"), **SIZES)
+    stream = load_with_workers(dataset, batch_size=5, seed=7, workers=1)
+    batches, views = [], []
+    for _ in range(9):
+        batches.append(next(stream))
+        views.append(next(stream).images["front"][1:, 1, 2].numpy())
+    stream.close()
+    loader = WindowLoader(store, batch_size=5, seed=7, episodes=store.split("all"), **SIZES)
+    for step, (batch, view) in enumerate(zip(batches, views, strict=True)):
+        assert _same(batch, loader.batch(2 * step))
+        wanted = loader.batch(2 * step + 1).images["front"][1:, 1, 2]
+        assert torch.equal(torch.from_numpy(view), wanted)
+
+
+def test_slots_come_back():
+    shared = SharedImages(workers=2, slots=2, shapes={"a": (1, 2), "b": (3,)})
+    assert [shared.take(1), shared.take(1), shared.take(1), shared.take(0)] == [2, 3, None, 0]
+    allocate = shared.allocator(3)
+    allocate((1, 2)).fill_(7)
+    allocate((3,)).fill_(8)
+    images = shared.collect(3)
+    assert (images["a"].tolist(), images["b"].tolist()) == ([[7, 7]], [8, 8, 8])
+    view = images.pop("a")[0]
+    images.clear()
+    assert shared.take(1) is None  # a view of one camera still holds the slot
+    del view
+    assert shared.take(1) == 3
 
 
 def test_single_windows(store):
