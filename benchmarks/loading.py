@@ -189,7 +189,7 @@ def measure(name: str, workdir: Path, episodes: int, seconds: float) -> dict:
             count += BATCH
         result[f"wall_{workers}"] = count / (time.perf_counter() - begin)
         result[f"cpu_{workers}"] = count / (cpu_seconds() - cpu)
-        del stream
+        del stream  # ends its workers
     if name == OURS:
         result["ceiling"] = measure_ceiling(reading.store, seconds)
     result["psnr"] = measure_psnr(reading, workdir, episodes)
@@ -228,7 +228,10 @@ def report(results: dict[str, list[dict]], sizes: dict[str, float], console: Con
     }
     rivals = [name for name in middle if "LeRobot" in name]
     best = {w: max((middle[name][f"cpu_{w}"] for name in rivals), default=0) for w in WORKERS}
-    table = Table(title="samples/s wall | per CPU second | CPU ratio to the best LeRobot")
+    table = Table(
+        title="samples/s wall | per CPU second | CPU ratio to the best LeRobot",
+        title_justify="left",
+    )
     for column in ("format", "MB", "PSNR dB", *(f"{w} workers" for w in reversed(WORKERS))):
         table.add_column(column, justify="left" if column == "format" else "right")
     for name, row in middle.items():
@@ -237,7 +240,7 @@ def report(results: dict[str, list[dict]], sizes: dict[str, float], console: Con
         for workers in reversed(WORKERS):
             wall, cpu = row[f"wall_{workers}"], row[f"cpu_{workers}"]
             row[f"ratio_{workers}"] = cpu / best[workers] if best[workers] else 0.0
-            cells.append(f"{wall:.0f} | {cpu:.0f} | {row[f'ratio_{workers}']:.2f}")
+            cells.append(f"{wall:.0f} | {cpu:.0f} | {row[f'ratio_{workers}']:.1f}x")
         table.add_row(name, f"{row['mb']:.1f}", f"{row['psnr']:.1f}", *cells)
     console.print(table)
     if OURS in middle:
@@ -267,7 +270,7 @@ def main() -> None:
         found = measure(options.measure, workdir, options.episodes, options.seconds)
         print(json.dumps(found))
         return
-    console = Console()
+    console = Console(width=120)
     load = os.getloadavg()[0]
     build(workdir, options.episodes, options.video, console)
     results: dict[str, list[dict]] = {name: [] for name in FORMATS if options.only in name}

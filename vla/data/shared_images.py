@@ -1,7 +1,8 @@
 """Picture memory that worker processes fill and the parent process gives back to them.
 
 A fresh piece of shared memory costs the kernel as much as decoding what goes into it: each page
-has to be found, cleared and mapped, in two processes. Here the same pages are used again once
+has to be found, cleared and mapped, in two processes (measured: 1.5 CPU ms per window of four
+224 px pictures against 0.8 here and 0.75 in threads). Here pages are used again once
 nobody in the parent holds the pictures any more.
 """
 
