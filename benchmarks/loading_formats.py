@@ -66,6 +66,7 @@ def write_lerobot(path: Path, episodes: Episodes, **encoder: Any) -> None:
     features |= {f"observation.images.{name}": image for name in CAMERAS}
     dataset = LeRobotDataset.create(
         "bench/bench", HZ, features, root=path, streaming_encoding=True,
+        encoder_queue_maxsize=LENGTH + 1,  # it drops frames once the queue is full
         rgb_encoder=RGBEncoderConfig(**encoder),
     )  # fmt: skip
     for episode in episodes():

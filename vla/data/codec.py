@@ -18,7 +18,7 @@ from vla.errors import DataError, choose
 from vla.types import Uint8
 
 Payload = bytes | memoryview
-Size = tuple[int, int]
+Size = tuple[int, ...]
 """(height, width) in pixels."""
 
 SMALL_IMAGE = 128
@@ -118,7 +118,7 @@ class ZstdCodec:
         fits = stored in (None, out.shape[:2])
         pixels = out if fits else np.empty((*stored, 3), np.uint8)
         try:
-            raw = imagecodecs.zstd_decode(payload, out=pixels.reshape(-1))
+            raw = imagecodecs.zstd_decode(payload, out=memoryview(pixels.reshape(-1)))
         except imagecodecs.ZstdError as error:
             raise DataError(
                 f"A frame is not a zstd payload of at most {pixels.nbytes} bytes: {error}."

@@ -18,8 +18,6 @@ class AugmentConfig:
     apply in the order below.
 
     Attributes:
-        jpeg: compress again with a quality drawn from 100 - jpeg to 100, 0 for not at all; on
-            the CPU only, where it costs about as much as loading.
         crop: smallest part of the picture's area to keep, cut out at random and enlarged to
             the full size; 1 keeps all of it.
         rotate: largest angle in degrees, either way, about the centre; edges are repeated.
@@ -28,12 +26,13 @@ class AugmentConfig:
         contrast: largest relative change of contrast about the image's mean.
         saturation: largest relative change of colourfulness.
         hue: largest turn of the colour circle, as a fraction of a full turn (at most 0.5).
+        jpeg: compress again with a quality drawn from 100 - jpeg to 100, 0 for not at all; on
+            the CPU only, where it costs about twice as much as loading.
         erase: probability of covering a rectangle of 2 to 20 % of the picture with one colour.
         labels: which labels are image coordinates, and of which camera. Their columns are
             (x, y) pairs in [-1, 1], x right, y down, and move with the picture.
     """
 
-    jpeg: int = 0
     crop: float = 1.0
     rotate: float = 0.0
     shift: int = 4
@@ -41,6 +40,7 @@ class AugmentConfig:
     contrast: float = 0.2
     saturation: float = 0.0
     hue: float = 0.0
+    jpeg: int = 0
     erase: float = 0.0
     labels: dict[str, str] = field(default_factory=lambda: {"target": "front", "goal": "front"})
 

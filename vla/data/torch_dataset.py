@@ -9,6 +9,7 @@ quicker to start: its threads share one memory, and decoding does not hold Pytho
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -150,7 +151,7 @@ class _Filling(Dataset[Parcel]):
         return slot, replace(batch, images={})
 
 
-def _keep(parcel: Parcel) -> Parcel:
+def _keep(parcel: Any) -> Any:
     return parcel
 
 
