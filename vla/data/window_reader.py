@@ -1,6 +1,7 @@
 """Windows of a store by number, as batches."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,8 +66,9 @@ class WindowReader:
         self._instructions = store.instructions
 
     def __reduce__(self) -> tuple[Any, ...]:
-        options = (self.store, self._history, self._horizon, self._episodes, self._cache_bytes)
-        return _rebuild, options  # without the cache's content
+        options = {"history": self._history, "horizon": self._horizon}
+        options |= {"episodes": self._episodes, "cache_bytes": self._cache_bytes}
+        return partial(WindowReader, self.store, **options), ()  # the cache's content stays here
 
     def __len__(self) -> int:
         """How many windows there are, W."""
@@ -114,18 +116,6 @@ class WindowReader:
                 for name in store.labels
             },
         )
-
-
-def _rebuild(
-    store: TrajectoryStore,
-    history: int,
-    horizon: int,
-    episodes: NDArray[np.int64],
-    cache_bytes: int,
-) -> WindowReader:
-    return WindowReader(
-        store, history=history, horizon=horizon, episodes=episodes, cache_bytes=cache_bytes
-    )
 
 
 def check_at_least(least: int, **values: int) -> None:

@@ -10,7 +10,6 @@ Frames are numbers along the store's time axis. Nothing here reads data.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,9 +100,6 @@ class WindowSampler:
         self._seed = seed
         # Two, because a batch may lie across two epochs.
         self._permutation = lru_cache(maxsize=2)(self._permute)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return WindowSampler, (self._windows, self._batch_size, self._seed)
 
     def _permute(self, epoch: int) -> Int64:
         generator = np.random.Generator(np.random.Philox(key=[self._seed, epoch]))
