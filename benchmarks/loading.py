@@ -34,7 +34,7 @@ from torch.utils.data import DataLoader
 
 from vla.data.loader import WindowLoader
 from vla.data.store import TrajectoryStore
-from vla.data.torch_dataset import WindowDataset, load_with_workers
+from vla.data.torch_dataset import WindowBatches, WindowDataset, load_with_workers
 
 WORKERS = (2, 1, 0)  # 0 last: it opens decoders, which do not survive the others' forks
 OURS = "ours, threads"
@@ -148,12 +148,9 @@ class Reading:
         if not self.opened:
             made = load_with_workers(self.dataset, batch_size=BATCH, seed=0, workers=workers)
             return iter(made)
-        return self._repeat(DataLoader(self.dataset, BATCH, shuffle=True, num_workers=workers))
-
-    @staticmethod
-    def _repeat(loader: DataLoader) -> Iterator:
-        while True:
-            yield from loader
+        # Without end, since torch starts its workers anew for every epoch; in our order.
+        order = WindowBatches(len(self.dataset), BATCH, 0)
+        return iter(DataLoader(self.dataset, batch_sampler=order, num_workers=workers))
 
     def frames(self, index: int) -> np.ndarray:
         """The present frame of both cameras, uint8 (2, SIDE, SIDE, 3)."""
