@@ -178,7 +178,7 @@ def measure(name: str, workdir: Path, episodes: int, seconds: float) -> dict:
     reading, result = Reading(name, workdir, episodes), {}
     for workers in WORKERS:
         stream = reading.stream(workers)
-        for _ in range(2 + 3 * workers):
+        for _ in range(10 + 3 * workers):  # until memory has settled and queues are full
             next(stream)
         cpu, begin, count = cpu_seconds(), time.perf_counter(), 0
         while time.perf_counter() - begin < seconds:
