@@ -20,7 +20,9 @@ MAY_IMPORT = {
 HEAVY = {
     "torch": ("policies/", "vla/training/", "vla/data/loader", "vla/data/batch", "vla/data/augment",
               "vla/data/mixture",
+              "vla/data/window_reader", "vla/data/shared_images", "vla/data/torch_dataset",
               "configs/"),
+    "cv2": ("vla/data/", "robot_drivers/"),
     "transformers": ("policies/backbones/",),
     "diffusers": ("policies/heads/",),
     "lerobot": ("policies/lerobot_", "vla/data/convert/lerobot", "robot_drivers/lerobot_arm"),

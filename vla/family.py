@@ -31,7 +31,7 @@ class Family:
         sizes: per role (height, width), pixels.
 
     Raises:
-        ContractError: without members or roles, or when a member has none of the cameras.
+        ContractError: without members or roles.
     """
 
     members: tuple[Embodiment, ...]
@@ -41,13 +41,6 @@ class Family:
     def __post_init__(self) -> None:
         if not self.members or not self.views:
             raise ContractError("A family needs at least one body and one camera role.")
-        for index, member in enumerate(self.members):
-            if not any(names[index] for names in self.views.values()):
-                wanted = ", ".join(self.views)
-                raise ContractError(
-                    f"{member.name!r} has none of the cameras {wanted} (it has: "
-                    f"{', '.join(member.cameras)}). Name one of them in data.cameras."
-                )
 
     @classmethod
     def unite(
@@ -64,6 +57,9 @@ class Family:
             bodies: in order.
             cameras: per role, names to look for in a body, the first found is taken.
             size: (height, width) of every role, pixels.
+
+        Raises:
+            ContractError: for a body with none of the cameras.
         """
         members: list[Embodiment] = []
         which = []
@@ -73,10 +69,8 @@ class Family:
                 known = len(members)
                 members.append(body)
             which.append(known)
-        views = {
-            role: tuple(next((n for n in names if n in m.cameras), "") for m in members)
-            for role, names in cameras.items()
-        }
+        found = [find_views(cameras, member) for member in members]
+        views = {role: tuple(each[role] for each in found) for role in cameras}
         return cls(members=tuple(members), views=views, sizes=dict.fromkeys(views, size)), which
 
     @cached_property
@@ -164,6 +158,25 @@ class Family:
             else replace(axis, name=f"{axis.name} ({', '.join(filter(None, meaning[1:]))})")
             for meaning, axis in meanings.items()
         )
+
+
+def find_views(cameras: Mapping[str, Sequence[str]], body: Embodiment) -> dict[str, str]:
+    """Per role the body's camera of the first name it has, or "" without one.
+
+    Raises:
+        ContractError: when it has none of them.
+    """
+    views = {
+        role: next((name for name in names if name in body.cameras), "")
+        for role, names in cameras.items()
+    }
+    if not any(views.values()):
+        known = ", ".join(name for names in cameras.values() for name in names)
+        raise ContractError(
+            f"{body.name!r} has no camera called {known} (it has: {', '.join(body.cameras)}). "
+            "Name one of them in data.cameras, e.g. 'data.cameras={primary: [top]}'."
+        )
+    return views
 
 
 def differences(one: Embodiment, other: Embodiment) -> list[str]:

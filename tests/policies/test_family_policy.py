@@ -64,7 +64,8 @@ def other_batch(size=4, seed=5):
 
 
 def joint_batch():
-    parts = [to_joint(batch(4), FAMILY, 0), to_joint(other_batch(), FAMILY, 1)]
+    views = [{"main": "front", "hand": "wrist"}, {"main": "front", "hand": ""}]
+    parts = [to_joint(batch(4), FAMILY, 0, views[0]), to_joint(other_batch(), FAMILY, 1, views[1])]
     return assemble(parts, [torch.tensor([0, 2, 4, 6]), torch.tensor([1, 3, 5, 7])])
 
 
@@ -174,7 +175,7 @@ def test_what_does_not_belong_is_refused():
         build(bounded_axes=["nose"])
     with pytest.raises(StatisticsError, match="other"):
         FamilyPolicy(policy.inner.config, FAMILY, [statistics(), statistics()])
-    with pytest.raises(ContractError, match="none of the cameras"):
+    with pytest.raises(ContractError, match="no camera called wrist"):
         Family.unite([EMBODIMENT, OTHER], {"hand": ["wrist"]}, (16, 16))
     with pytest.raises(ContractError, match="family"):
         Family.from_json({"members": []})

@@ -1,5 +1,6 @@
 """The Batch: what one training step consumes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -32,17 +33,24 @@ class Batch:
         return self.actions.shape[0]
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The same batch on another device (asynchronous where the device allows it)."""
+        """The same batch on another device.
 
-        def move(tensor: Tensor) -> Tensor:
-            return tensor.to(device, non_blocking=True)
+        From pinned memory to a GPU the copies run on beside the CPU, in order with what the
+        GPU is given next; images travel as bytes, a quarter of what floats would take.
+        """
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
+    def pin_memory(self) -> "Batch":
+        """The same batch in page-locked memory (what is there already stays); needs CUDA."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         return Batch(
-            images={name: move(image) for name, image in self.images.items()},
-            state=move(self.state),
+            images={name: change(image) for name, image in self.images.items()},
+            state=change(self.state),
             instruction=self.instruction,
-            actions=move(self.actions),
-            mask=move(self.mask),
-            labels={name: move(label) for name, label in self.labels.items()},
-            member=None if self.member is None else move(self.member),
+            actions=change(self.actions),
+            mask=change(self.mask),
+            labels={name: change(label) for name, label in self.labels.items()},
+            member=None if self.member is None else change(self.member),
         )

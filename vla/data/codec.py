@@ -19,6 +19,9 @@ from vla.errors import DataError, choose
 from vla.types import Uint8
 
 Uint16 = NDArray[np.uint16]
+Payload = bytes | memoryview
+Size = tuple[int, ...]
+"""(height, width) in pixels."""
 
 SMALL_IMAGE = 128
 """Up to this side length (pixels) colour is kept at full resolution (4:4:4) and quality 95."""
@@ -35,8 +38,12 @@ class ImageCodec(Protocol):
         """The payload for an existing JPEG file, the same bytes where that is possible."""
         ...
 
-    def decode(self, payload: bytes, out: Uint8) -> None:
-        """Write the frame into `out`, uint8 (H, W, 3), C-contiguous. Releases the GIL."""
+    def decode(self, payload: Payload, out: Uint8, stored: Size | None = None) -> None:
+        """Write the frame into `out`, uint8 (H, W, 3), C-contiguous. Releases the GIL.
+
+        `stored` is the frame's own (height, width) where it differs from that of `out`; the
+        picture is then resized to fit, without aliasing.
+        """
         ...
 
     def pipeline(self) -> list[dict[str, Any]]:
@@ -71,9 +78,12 @@ class JpegCodec:
         decode_jpeg(jpeg, np.empty((camera.height, camera.width, 3), np.uint8))
         return bytes(jpeg)
 
-    def decode(self, payload: bytes, out: Uint8) -> None:
+    def decode(self, payload: Payload, out: Uint8, stored: Size | None = None) -> None:
         """Decode with libjpeg-turbo (simplejpeg)."""
-        decode_jpeg(payload, out)
+        if stored in (None, out.shape[:2]):
+            _decode_trusted(payload, out)
+        else:
+            _resize_jpeg(payload, out, stored)
 
     def pipeline(self) -> list[dict[str, Any]]:
         """One array-to-bytes codec; the level is informative, decoding does not need it."""
@@ -105,15 +115,24 @@ class ZstdCodec:
         decode_jpeg(jpeg, pixels)
         return self.encode(pixels)
 
-    def decode(self, payload: bytes, out: Uint8 | Uint16) -> None:
-        """Decompress and reshape."""
+    def decode(self, payload: Payload, out: Uint8 | Uint16, stored: Size | None = None) -> None:
+        """Decompress in place, or aside and resize."""
+        fits = stored in (None, out.shape[:2])
+        pixels = out if fits else np.empty((*stored, *out.shape[2:]), out.dtype)
         try:
-            raw = imagecodecs.zstd_decode(payload)
+            raw = imagecodecs.zstd_decode(
+                payload, out=memoryview(pixels.reshape(-1).view(np.uint8))
+            )
         except imagecodecs.ZstdError as error:
-            raise DataError(f"A frame is not a zstd payload: {error}.") from error
-        if len(raw) != out.nbytes:
-            raise DataError(f"A frame holds {len(raw)} bytes; {out.shape} needs {out.nbytes}.")
-        out[...] = np.frombuffer(raw, out.dtype.newbyteorder("<")).reshape(out.shape)
+            raise DataError(
+                f"A frame is not a zstd payload of at most {pixels.nbytes} bytes: {error}."
+            ) from error
+        if len(raw) != pixels.nbytes:
+            raise DataError(
+                f"A frame holds {len(raw)} bytes; {pixels.shape} needs {pixels.nbytes}."
+            )
+        if not fits:
+            _resize(pixels, out)
 
     def pipeline(self) -> list[dict[str, Any]]:
         """Raw bytes, then zstd. Zarr drops the byte order where a value is one byte."""
@@ -154,15 +173,60 @@ def restore_codec(value: dict[str, Any]) -> ImageCodec:
         raise DataError(f"Image codec {value} is not understood: {error}.") from error
 
 
-def decode_jpeg(payload: bytes, out: Uint8) -> None:
+def decode_jpeg(payload: Payload, out: Uint8) -> None:
     """Decode an RGB JPEG of exactly `out.shape` into `out`. Raises DataError otherwise."""
+    _check_jpeg(payload, out.shape[:2])
+    _decode_trusted(payload, out)
+
+
+def _check_jpeg(payload: Payload, size: Size) -> None:
+    """Raise DataError unless the header tells of a colour picture of this size."""
     try:
         height, width, colour, _ = simplejpeg.decode_jpeg_header(payload)
-        if (height, width) != out.shape[:2] or colour not in ("YCbCr", "RGB"):
-            raise DataError(
-                f"A JPEG frame is {height}x{width} {colour}; the camera is declared "
-                f"{out.shape[0]}x{out.shape[1]} in colour. Resize the source, or declare its size."
-            )
-        simplejpeg.decode_jpeg(payload, "RGB", buffer=out)
     except ValueError as error:
         raise DataError(f"A frame is not an intact JPEG: {error}.") from error
+    if (height, width) != size or colour not in ("YCbCr", "RGB"):
+        raise DataError(
+            f"A JPEG frame is {height}x{width} {colour}; the camera is declared "
+            f"{size[0]}x{size[1]} in colour. Resize the source, or declare its size."
+        )
+
+
+def _decode_trusted(payload: Payload, out: Uint8) -> None:
+    """Decode what was checked when it was stored; only the size is looked at again."""
+    try:
+        pixels = simplejpeg.decode_jpeg(payload, "RGB", buffer=out)
+    except ValueError as error:
+        _check_jpeg(payload, out.shape[:2])  # a buffer that is too small: say it in pixels
+        raise DataError(f"A frame is not an intact JPEG: {error}.") from error
+    if pixels.shape != out.shape:  # a buffer that is too large passes
+        _check_jpeg(payload, out.shape[:2])
+
+
+def _resize_jpeg(payload: Payload, out: Uint8, stored: Size) -> None:
+    """Decode at the smallest eighth of the size that is enough, then resize to `out`."""
+    _check_jpeg(payload, stored)
+    height, width = out.shape[:2]
+    try:
+        pixels = simplejpeg.decode_jpeg(
+            payload, "RGB", min_height=height, min_width=width, min_factor=1
+        )
+    except ValueError as error:
+        raise DataError(f"A frame is not an intact JPEG: {error}.") from error
+    _resize(pixels, out)
+
+
+def _resize(pixels: Uint8 | Uint16, out: Uint8 | Uint16) -> None:
+    """Fill `out` with `pixels` at another size; the aspect ratio is not kept.
+
+    Shrinking averages over the area a pixel covers, which does not alias; growing is cubic.
+    Depth (uint16) takes the nearest reading: a mean across an edge lies on no surface.
+    """
+    import cv2
+
+    cv2.setNumThreads(1)  # loaders thread over batches; OpenCV's own pool does not survive a fork
+    shrinks = pixels.shape[0] >= out.shape[0] and pixels.shape[1] >= out.shape[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    if pixels.dtype == np.uint16:
+        how = cv2.INTER_NEAREST
+    cv2.resize(pixels, out.shape[1::-1], dst=out, interpolation=how)

@@ -52,6 +52,8 @@ class FrameCache:
             known[missing] = True
         if inside.all():
             return np.take(pixels, frames, axis=0, out=out, mode="clip")
+        if not inside.any():
+            return self._store.read_frames(camera, frames, out)
         out[inside] = pixels[frames[inside]]
         out[~inside] = self._store.read_frames(camera, frames[~inside])
         return out

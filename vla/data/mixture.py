@@ -1,15 +1,15 @@
 """Batches from several stores, in the joint slots of the bodies they are of."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from vla.data.batch import Batch
-from vla.data.loader import WindowLoader, prefetch
-from vla.data.resizing import resize_frames
+from vla.data.loader import prefetch
 from vla.data.sampling import MixtureSampler
+from vla.data.window_reader import WindowReader
 from vla.family import Family
 
 Int64 = NDArray[np.int64]
@@ -22,20 +22,23 @@ class MixtureLoader:
     one process with batches of R * B would.
 
     Args:
-        loaders: of each store, equal history and horizon.
+        readers: of each store, equal history and horizon, pictures at the family's size.
         members: which member of the family each store is of.
+        views: per store, its camera's name for each role; "" where it has none.
         family: the bodies.
         weights: of the stores, relative; see MixtureSampler.
         batch_size: B, per rank.
         seed: at least 0.
         threads: how many prepare batches ahead; 0 for none.
         rank, ranks: this process among those that train together.
+        pin_memory: see WindowLoader.
     """
 
     def __init__(
         self,
-        loaders: Sequence[WindowLoader],
+        readers: Sequence[WindowReader],
         members: Sequence[int],
+        views: Sequence[Mapping[str, str]],
         family: Family,
         *,
         weights: Sequence[float],
@@ -44,18 +47,21 @@ class MixtureLoader:
         threads: int = 1,
         rank: int = 0,
         ranks: int = 1,
+        pin_memory: bool = False,
     ):
-        self._loaders = list(loaders)
+        self._readers = list(readers)
         self._members = list(members)
+        self._views = list(views)
         self._family = family
-        self._sampler = MixtureSampler([len(loader) for loader in loaders], weights, seed)
+        self._sampler = MixtureSampler([len(reader) for reader in readers], weights, seed)
         self._batch_size = batch_size
         self._threads = threads
         self._rank, self._ranks = rank, ranks
+        self._pin = pin_memory and torch.cuda.is_available()
 
     def __len__(self) -> int:
         """Windows over all stores."""
-        return sum(len(loader) for loader in self._loaders)
+        return sum(len(reader) for reader in self._readers)
 
     @property
     def shares(self) -> NDArray[np.float64]:
@@ -74,20 +80,21 @@ class MixtureLoader:
         for store in np.unique(stores).tolist():
             here = np.flatnonzero(stores == store)
             rows.append(torch.from_numpy(here))
-            part = self._loaders[store].windows(windows[here])
-            parts.append(to_joint(part, self._family, self._members[store]))
-        return assemble(parts, rows)
+            part = self._readers[store].read(windows[here])
+            parts.append(to_joint(part, self._family, self._members[store], self._views[store]))
+        batch = assemble(parts, rows)
+        return batch.pin_memory() if self._pin else batch
 
     def iterate(self, start_step: int) -> Iterator[Batch]:
         """Batches `start_step`, `start_step` + 1, ... without end, prepared ahead, in order."""
         return prefetch(self.batch, start_step, self._threads)
 
 
-def to_joint(batch: Batch, family: Family, member: int) -> Batch:
+def to_joint(batch: Batch, family: Family, member: int, views: Mapping[str, str]) -> Batch:
     """A batch of one body in the family's joint slots, still in SI units.
 
-    Slots the body has no axis for hold 0 and have mask 0; cameras are renamed to their roles
-    and resized (area-averaged), black where the body has none.
+    Slots the body has no axis for hold 0 and have mask 0; cameras are renamed to their roles,
+    black where `views` names none. Pictures must come at the family's size.
     """
     joint = family.joint
     state = batch.state.new_zeros((*batch.state.shape[:2], len(joint.state)))
@@ -98,13 +105,10 @@ def to_joint(batch: Batch, family: Family, member: int) -> Batch:
     slots = family.slots("action", member)
     actions[..., slots], mask[..., slots] = batch.actions, batch.mask
     images = {}
-    for role, names in family.views.items():
-        name, (height, width) = names[member], family.sizes[role]
-        if name:
-            frames = resize_frames(batch.images[name].flatten(0, 1).numpy(), height, width)
-            images[role] = torch.from_numpy(frames).unflatten(0, steps)
-        else:
-            images[role] = torch.zeros((*steps, height, width, 3), dtype=torch.uint8)
+    for role, name in views.items():
+        height, width = family.sizes[role]
+        black = torch.zeros((*steps, height, width, 3), dtype=torch.uint8)
+        images[role] = batch.images[name] if name else black
     return Batch(
         images=images,
         state=state,

@@ -7,6 +7,8 @@ the end and one frame per inner chunk, written and read here without zarr: a ran
 frame costs one `pread` and one decode.
 """
 
+from itertools import pairwise
+
 import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +73,20 @@ class Shard:
         tail = storage.read(name, size - count, count) if size >= count else b""
         self._index = _parse_index(tail, frames, f"{storage}/{name}")
 
-    def read(self, frames: NDArray[np.int64]) -> list[bytes]:
-        """The payloads of frames (n,), counted from the segment's first."""
-        return self._storage.read_ranges(self._name, self._index[frames].tolist())
+    def read(self, frames: NDArray[np.int64]) -> list[memoryview]:
+        """The payloads of frames (n,), those that follow each other in the file by one read.
+
+        Frames count from the segment's first. The views share the memory of what was read.
+        """
+        index = self._index[frames].astype(np.int64)
+        starts, ends = index[:, 0], index.sum(axis=1)
+        breaks = np.flatnonzero(starts[1:] != ends[:-1]) + 1
+        offsets, stops = starts.tolist(), ends.tolist()
+        runs = list(pairwise((0, *breaks.tolist(), len(offsets)))) if offsets else []
+        ranges = [(offsets[begin], stops[end - 1] - offsets[begin]) for begin, end in runs]
+        payloads: list[memoryview] = []
+        blocks = self._storage.read_ranges(self._name, ranges)
+        for (begin, end), (base, _), block in zip(runs, ranges, blocks, strict=True):
+            view = memoryview(block)
+            payloads += [view[offsets[n] - base : stops[n] - base] for n in range(begin, end)]
+        return payloads

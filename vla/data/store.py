@@ -223,7 +223,8 @@ class TrajectoryStore:
         Args:
             camera: its name.
             frames: frame numbers (n,), int64.
-            out: uint8 (n, H, W, 3) to write into, C-contiguous; a new array otherwise.
+            out: uint8 (n, H, W, 3) to write into, C-contiguous, pictures are resized to it;
+                a new array at the camera's size otherwise.
         """
         return self._reader.read_frames(camera, frames, out)
 

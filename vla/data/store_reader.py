@@ -1,13 +1,13 @@
 """Reading a store's columns and frames without zarr."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vla.data.codec import DEPTH_CODEC, Uint16, restore_codec
+from vla.data.codec import DEPTH_CODEC, ImageCodec, Uint16, restore_codec
 from vla.data.manifest import EpisodeRecord, Manifest
 from vla.data.shard import Shard
 from vla.data.storage import Storage
@@ -21,9 +21,13 @@ class StoreReader:
 
     Files are opened on first use. Columns are read whole and kept; of the images only the
     shards' indices stay in memory, 16 bytes a frame and camera.
+
+    Attributes:
+        embodiment: whose cameras say at which size pictures are given.
     """
 
     def __init__(self, storage: Storage, manifest: Manifest):
+        self.embodiment = manifest.embodiment
         self._storage = storage
         self._manifest = manifest
         self._codec = restore_codec(manifest.codec)
@@ -48,22 +52,20 @@ class StoreReader:
 
     def read_payload(self, film: str, frame: int) -> bytes:
         """The stored bytes of one frame of "images/<camera>" or "depth/<camera>"."""
-        ((_, payload),) = self._read_payloads(film, np.array([frame]))
-        return payload
+        self._check_frames(np.array([frame]))
+        segment = int(np.searchsorted(self._segment_ends, frame, side="right"))
+        (payload,) = self._shard(segment, film).read(np.array([frame - self._start(segment)]))
+        return bytes(payload)
 
-    def _read_payloads(self, film: str, frames: NDArray[np.int64]) -> Iterator[tuple[int, bytes]]:
-        """(place in `frames`, payload), with one call to the storage per segment touched."""
-        ends = self._segment_ends
-        outside = (frames < 0) | (frames >= (ends[-1] if len(ends) else 0))
-        if outside.any():
-            total = ends[-1] if len(ends) else 0
-            raise DataError(f"Frame {frames[outside][0]} does not exist; the store has {total}.")
-        segments = np.searchsorted(ends, frames, side="right")
-        for segment in np.unique(segments).tolist():
-            places = np.flatnonzero(segments == segment)
-            start = ends[segment] - self._manifest.segments[segment].length
-            payloads = self._shard(segment, film).read(frames[places] - start)
-            yield from zip(places.tolist(), payloads, strict=True)
+    def _check_frames(self, frames: NDArray[np.int64]) -> None:
+        total = int(self._segment_ends[-1]) if len(self._segment_ends) else 0
+        for frame in frames.tolist():
+            if not 0 <= frame < total:
+                raise DataError(f"Frame {frame} does not exist; the store has {total}.")
+
+    def _start(self, segment: int) -> int:
+        """The segment's first frame."""
+        return int(self._segment_ends[segment - 1]) if segment else 0
 
     def _shard(self, segment: int, film: str) -> Shard:
         shard = self._shards.get((segment, film))
@@ -79,13 +81,16 @@ class StoreReader:
         self, camera: str, frames: NDArray[np.int64], out: Uint8 | None = None
     ) -> Uint8:
         """See `TrajectoryStore.read_frames`."""
-        return self._decode(f"images/{camera}", frames, out, np.uint8, self._codec.decode)
+        if out is None:
+            size = choose("camera", camera, self.embodiment.cameras)
+            out = np.empty((len(frames), size.height, size.width, 3), np.uint8)
+        return self._decode(f"images/{camera}", frames, out, np.uint8, self._codec)
 
     def read_depth(
         self, camera: str, frames: NDArray[np.int64], out: Uint16 | None = None
     ) -> Uint16:
         """See `TrajectoryStore.read_depth`."""
-        return self._decode(f"depth/{camera}", frames, out, np.uint16, DEPTH_CODEC.decode)
+        return self._decode(f"depth/{camera}", frames, out, np.uint16, DEPTH_CODEC)
 
     def _decode(
         self,
@@ -93,18 +98,37 @@ class StoreReader:
         frames: NDArray[np.int64],
         out: NDArray[Any] | None,
         dtype: type[np.generic],
-        decode: Callable[[bytes, NDArray[Any]], None],
+        codec: ImageCodec,
     ) -> NDArray[Any]:
+        """Frames (n,), in any order, decoded into `out`.
+
+        A frame asked for twice is decoded once, and frames that are neighbours on disk are
+        read together. Where `out` has another height and width, pictures are resized to fit.
+        """
         shape = choose("camera", film, self._films)
         if out is None:
             out = np.empty((len(frames), *shape), dtype)
-        for place, payload in self._read_payloads(film, frames):
-            try:
-                decode(payload, out[place])
-            except DataError as error:
-                raise DataError(
-                    f"Frame {frames[place]} of {film!r} in {self._storage}: {error}"
-                ) from error
+        if not len(frames):
+            return out
+        wanted, first, places = np.unique(frames, return_index=True, return_inverse=True)
+        self._check_frames(wanted[[0, -1]])
+        segments = np.searchsorted(self._segment_ends, wanted, side="right")
+        turns = np.flatnonzero(np.diff(segments)) + 1
+        for begin, end in pairwise((0, *turns.tolist(), len(wanted))):
+            segment, here = int(segments[begin]), wanted[begin:end]
+            payloads = self._shard(segment, film).read(here - self._start(segment))
+            rows = first[begin:end].tolist()
+            for frame, row, payload in zip(here.tolist(), rows, payloads, strict=True):
+                try:
+                    codec.decode(payload, out[row], shape[:2])
+                except DataError as error:
+                    place = f"Frame {frame} of {film!r} in {self._storage}"
+                    raise DataError(f"{place}: {error}") from error
+        if len(wanted) < len(frames):
+            source = first[places]
+            repeats = np.flatnonzero(source != np.arange(len(frames)))
+            for row, origin in zip(repeats.tolist(), source[repeats].tolist(), strict=True):
+                out[row] = out[origin]
         return out
 
     def read_episode(self, record: EpisodeRecord, start: int) -> Trajectory:

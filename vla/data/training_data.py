@@ -10,9 +10,10 @@ from vla.data.loader import WindowLoader
 from vla.data.mixture import MixtureLoader
 from vla.data.stats import Statistics, pool_statistics
 from vla.data.store import TrajectoryStore
+from vla.data.window_reader import WindowReader
 from vla.embodiment import Embodiment
 from vla.errors import DataError
-from vla.family import Family
+from vla.family import Family, find_views
 
 
 class TrainingData:
@@ -30,8 +31,9 @@ class TrainingData:
         self._members = [0] * len(stores)
         if isinstance(config, MixtureConfig):
             bodies = [store.embodiment for store in stores]
+            height, width = config.image_size
             self.family, self._members = Family.unite(
-                bodies, config.cameras or ROLES, config.image_size
+                bodies, config.cameras or ROLES, (height, width)
             )
 
     @property
@@ -70,35 +72,39 @@ class TrainingData:
         chosen = [i for i, store in enumerate(self.stores) if len(self.episodes(store, split))]
         if not chosen:
             raise DataError(f"The split {split!r} is empty; is data.held_out what you mean?")
-        loaders = [
-            WindowLoader(
-                self.stores[i],
-                history=history,
-                horizon=horizon,
-                batch_size=batch_size,
-                seed=seed,
-                episodes=self.episodes(self.stores[i], split),
-                threads=config.threads,
-                cache_bytes=int(config.cache_gb * 1e9 / len(chosen)),
-            )
-            for i in chosen
-        ]
+        order = {"batch_size": batch_size, "seed": seed}
+        supply = {"threads": config.threads, "pin_memory": config.pin_memory}
+        sizes = {"history": history, "horizon": horizon}
+        cache_bytes = int(config.cache_gb * 1e9 / len(chosen))
         if self.family is None or not isinstance(config, MixtureConfig):
-            return loaders[0]
+            store = self.stores[0]
+            sizes |= {"episodes": self.episodes(store, split), "cache_bytes": cache_bytes}
+            return WindowLoader(store, **sizes, **order, **supply)
+        views = [find_views(config.cameras or ROLES, self.stores[i].embodiment) for i in chosen]
+        readers = [
+            WindowReader(
+                self.stores[i],
+                episodes=self.episodes(self.stores[i], split),
+                cameras=[name for name in named.values() if name],
+                cache_bytes=cache_bytes,
+                **sizes,
+            )
+            for i, named in zip(chosen, views, strict=True)
+        ]
         weights = self._weights()
         return MixtureLoader(
-            loaders,
+            readers,
             [self._members[i] for i in chosen],
+            views,
             self.family,
             weights=[
-                weights[i] * (len(loader) if config.weights_are == "epochs" else 1)
-                for i, loader in zip(chosen, loaders, strict=True)
+                weights[i] * (len(reader) if config.weights_are == "epochs" else 1)
+                for i, reader in zip(chosen, readers, strict=True)
             ],
-            batch_size=batch_size,
-            seed=seed,
-            threads=config.threads,
             rank=rank,
             ranks=ranks,
+            **order,
+            **supply,
         )
 
     def _weights(self) -> list[float]:

@@ -7,14 +7,12 @@ what that is, the action that stays in place.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vla.contract import Policy
-from vla.data.resizing import resize_frames
 from vla.data.stats import compute_statistics
 from vla.data.store import TrajectoryStore
 from vla.embodiment import Embodiment
@@ -65,7 +63,7 @@ def measure_open_loop(
             f"{len(held_out)} given, {len(shared)} of them also in the training split."
         )
     body = policy.embodiment
-    body.require(match_sizes(store.embodiment, body), mine="policy", theirs="store")
+    body.require(store.embodiment, mine="policy", theirs="store")
     mean = compute_statistics(store, np.asarray(train)).action.mean
     sums: dict[str, list[Float64]] = {}
     counts, windows, horizon = [], 0, 0
@@ -73,11 +71,6 @@ def measure_open_loop(
         trajectory = store.episode(index)
         if trajectory.action is None:
             raise DataError(f"Episode {index} of {store.location} has no actions to compare with.")
-        images = {
-            name: resize_frames(np.asarray(trajectory.images[name]), camera.height, camera.width)
-            for name, camera in body.cameras.items()
-        }
-        trajectory = replace(trajectory, images=images)
         starts = np.arange(0, len(trajectory), stride)
         plans = _plan(policy, trajectory, starts, batch=batch, seed=seed)
         horizon = plans.shape[1]
@@ -151,16 +144,6 @@ def stay(body: Embodiment, state: Float32) -> Float64 | None:
             return None
         still[:, index] = state[:, names.index((axis.name, axis.unit))]
     return still
-
-
-def match_sizes(offered: Embodiment, wanted: Embodiment) -> Embodiment:
-    """`offered` with the camera sizes of `wanted`, which frames are resized to."""
-    sizes = {name: (camera.height, camera.width) for name, camera in wanted.cameras.items()}
-    cameras = {
-        name: camera.resized(*sizes.get(name, (camera.height, camera.width)))
-        for name, camera in offered.cameras.items()
-    }
-    return replace(offered, cameras=cameras)
 
 
 def _cut_targets(

@@ -71,3 +71,21 @@ def test_foreign_payloads_are_refused():
         ZstdCodec().decode(b"????", out)
     with pytest.raises(DataError, match="bytes"):
         ZstdCodec().decode(ZstdCodec().encode(_scene(64)), out)
+
+
+@pytest.mark.parametrize("codec", [JpegCodec(), ZstdCodec()])
+@pytest.mark.parametrize("shape", [(8, 8, 3), (64, 65, 3), (65, 64, 3)])
+def test_decoding_into_another_size_is_refused(codec, shape):
+    payload = memoryview(codec.encode(_scene(64)))
+    with pytest.raises(DataError, match=r"64x64|bytes"):
+        codec.decode(payload, np.empty(shape, np.uint8))
+    with pytest.raises(DataError, match=r"64x64|bytes"):
+        codec.decode(payload, np.empty((4, 4, 3), np.uint8), shape[:2])  # stored at another size
+
+
+@pytest.mark.parametrize("codec", [JpegCodec(), ZstdCodec()])
+def test_damaged_payloads(codec):
+    payload, out = codec.encode(_scene(64)), np.empty((64, 64, 3), np.uint8)
+    for stored, into in ((None, out), ((64, 64), out[:16, :16].copy())):
+        with pytest.raises(DataError, match=r"intact|zstd"):
+            codec.decode(payload[: len(payload) // 2], into, stored)

@@ -141,3 +141,19 @@ def test_batches_are_frozen(store):
     with pytest.raises(AttributeError):
         batch.state = None
     assert len(replace(batch, labels={})) == 5
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="pinned memory needs CUDA")
+def test_pinned_batches(store):
+    batch = next(_loader(store, pin_memory=True).iterate(3))
+    assert all(image.is_pinned() for image in batch.images.values())
+    assert batch.actions.is_pinned()
+    moved = batch.to("cuda").to("cpu")
+    torch.cuda.synchronize()
+    assert _digest(moved) == _digest(_loader(store).batch(3))
+
+
+def test_pinning_does_nothing_without_cuda(store, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert _digest(_loader(store, pin_memory=True).batch(0)) == _digest(_loader(store).batch(0))

@@ -11,14 +11,14 @@ from scipy import stats
 
 from tests.vla.data.conftest import EMBODIMENT, trajectory
 from vla.data import sampling
-from vla.data.loader import WindowLoader
 from vla.data.mixture import MixtureLoader
-from vla.data.resizing import resize_frames
+from vla.data.resized_store import ResizedStore
 from vla.data.sampling import MixtureSampler
 from vla.data.store import TrajectoryStore
+from vla.data.window_reader import WindowReader
 from vla.embodiment import Axis, Camera
 from vla.errors import ConfigError
-from vla.family import Family
+from vla.family import Family, find_views
 
 OTHER = replace(
     EMBODIMENT,
@@ -59,17 +59,15 @@ def stores(tmp_path_factory):
 
 
 def build(stores, *, batch_size=8, rank=0, ranks=1, threads=0, seed=3, weights=(1.0, 3.0)):
-    family, members = Family.unite(
-        [store.embodiment for store in stores],
-        {"main": ["front"], "hand": ["wrist"]},
-        (8, 8),
-    )
-    loaders = [
-        WindowLoader(s, history=2, horizon=3, batch_size=1, seed=0, episodes=s.split("all"),
-                     threads=0, cache_bytes=0)
-        for s in stores
-    ]  # fmt: skip
-    return MixtureLoader(loaders, members, family, weights=weights, batch_size=batch_size,
+    roles = {"main": ["front"], "hand": ["wrist"]}
+    stores = [ResizedStore.open(store.path, image_size=(8, 8)) for store in stores]
+    bodies = [store.embodiment for store in stores]
+    family, members = Family.unite(bodies, roles, (8, 8))
+    views = [find_views(roles, body) for body in bodies]
+    readers = [
+        WindowReader(store, history=2, horizon=3, episodes=store.split("all")) for store in stores
+    ]
+    return MixtureLoader(readers, members, views, family, weights=weights, batch_size=batch_size,
                          seed=seed, threads=threads, rank=rank, ranks=ranks)  # fmt: skip
 
 
@@ -155,15 +153,6 @@ def test_axes_meet_by_meaning_and_absent_ones_are_masked(stores):
     assert batch.images["hand"][first].any()
     assert batch.labels["target"][second].isnan().all()
     assert batch.labels["target"][first].isfinite().all()
-
-
-def test_resizing_keeps_the_mean_and_equal_sizes_untouched():
-    frames = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
-    assert resize_frames(frames, 16, 16) is frames
-    small = resize_frames(frames, 8, 8)
-    blocks = frames.reshape(2, 8, 2, 8, 2, 3).mean(axis=(2, 4))
-    assert np.abs(small - blocks).max() <= 1
-    assert resize_frames(frames, 32, 20).shape == (2, 32, 20, 3)
 
 
 @pytest.mark.parametrize("weights", [[1.0, 0.0], [1.0, float("nan")], [1.0]])

@@ -5,7 +5,11 @@ import pickle
 import numpy as np
 import pytest
 import simplejpeg
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from vla.data.codec import ZstdCodec
+from vla.data.storage import LocalStorage
 from vla.data.store import TrajectoryStore
 from vla.errors import DataError, UnknownChoice
 
@@ -89,6 +93,32 @@ def test_read_frames_keeps_the_order_asked_for(store):
         store.read_frames("front", np.array([28]))
     with pytest.raises(UnknownChoice, match="front"):
         store.read_frames("fornt", np.array([0]))
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(frames=st.lists(st.integers(0, 27), min_size=1, max_size=40))
+def test_any_frames_in_any_order(store, frames):
+    everything = np.stack([store.read_frames("front", np.array([n]))[0] for n in range(28)])
+    np.testing.assert_array_equal(
+        store.read_frames("front", np.array(frames)), everything[np.array(frames)]
+    )
+
+
+def test_neighbours_are_read_at_once_and_repeats_decoded_once(store, monkeypatch):
+    wanted = store.read_frames("front", np.arange(28))  # three segments; opens them
+    reads, decodes = [], []
+    read, decode = LocalStorage.read, ZstdCodec.decode
+    monkeypatch.setattr(
+        LocalStorage, "read", lambda *args: (reads.append(args[2:]), read(*args))[1]
+    )
+    monkeypatch.setattr(ZstdCodec, "decode", lambda *args: (decodes.append(1), decode(*args))[1])
+    frames = np.array([16, 17, 3, 4, 0, 0, 5, 3, 15])
+    np.testing.assert_array_equal(store.read_frames("front", frames), wanted[frames])
+    assert len(reads) == 3  # 0; 3 to 5; 15 to 17 in the next segment
+    assert len(decodes) == 7
+    assert store.read_frames("front", np.array([], np.int64)).shape == (0, 16, 24, 3)
 
 
 def _frame_sum(store, queue):
