@@ -10,7 +10,7 @@ from vla.data.convert.conversion import PendingEpisode, convert
 from vla.data.manifest import Manifest
 from vla.data.store import TrajectoryStore
 from vla.errors import DataError
-from vla.types import Subtask, Trajectory
+from vla.types import Trajectory
 
 Progress = Callable[[int, int], None]
 Pick = tuple[TrajectoryStore, int]
@@ -243,7 +243,7 @@ def trim_trajectory(trajectory: Trajectory, first: int, stop: int) -> Trajectory
         sent=None if trajectory.sent is None else trajectory.sent[rows],
         captured={name: times[rows] - begin for name, times in trajectory.captured.items()},
         depth={name: frames[rows] for name, frames in trajectory.depth.items()},
-        subtasks=tuple[Subtask, ...](subtasks),
+        subtasks=tuple(subtasks),
         success=trajectory.success,
         labels={name: values[rows] for name, values in trajectory.labels.items()},
         source={**trajectory.source, "steps": [first, stop]},
