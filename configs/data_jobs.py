@@ -1,5 +1,6 @@
 """The jobs of `vla data`: tools that look at stores, and tools that copy them."""
 
+import re
 from dataclasses import dataclass, field
 
 from omegaconf import MISSING
@@ -131,22 +132,41 @@ class DataEditJob:
     Attributes:
         path: folder of the store; it is not changed.
         drop: numbers of episodes to leave out.
-        instruction: old words to new words, e.g. 'instruction={pick cup:lift the cup}'.
-        trim: episode to [first, past the last] step to keep, e.g. 'trim={3:[0,40]}'.
+        instruction: old words to new words, e.g. 'instruction=["pick cup -> lift the cup"]'.
+        trim: the steps to keep of an episode, EPISODE:FIRST:STOP without STOP, e.g. trim=[3:0:40].
         output: folder of the new store.
     """
 
     path: str = MISSING
     drop: list[int] = field(default_factory=list)
-    instruction: dict[str, str] = field(default_factory=dict)
-    trim: dict[int, list[int]] = field(default_factory=dict)
+    instruction: list[str] = field(default_factory=list)
+    trim: list[str] = field(default_factory=list)
     output: str = MISSING
 
     def __post_init__(self) -> None:
         if not (self.drop or self.instruction or self.trim):
             raise ConfigError("Nothing to change; give drop, instruction or trim.")
-        for episode, span in self.trim.items():
-            if len(span) != 2 or not 0 <= span[0] < span[1]:
+        self.read_instruction()
+        self.read_trim()
+
+    def read_instruction(self) -> dict[str, str]:
+        """Old words to new words. Raises ConfigError."""
+        changes = {}
+        for entry in self.instruction:
+            old, arrow, new = entry.partition("->")
+            if not arrow or not new.strip():
                 raise ConfigError(
-                    f"trim of episode {episode} is {span}; give [first, past the last] step."
+                    f'instruction entry {entry!r} must read "old words -> new words".'
                 )
+            changes[old.strip()] = new.strip()
+        return changes
+
+    def read_trim(self) -> dict[int, tuple[int, int]]:
+        """Episode to (first, past the last) step. Raises ConfigError."""
+        spans = {}
+        for entry in self.trim:
+            found = re.fullmatch(r"(\d+):(\d+):(\d+)", entry)
+            if not found or int(found[2]) >= int(found[3]):
+                raise ConfigError(f"trim entry {entry!r} must read EPISODE:FIRST:STOP, as 3:0:40.")
+            spans[int(found[1])] = (int(found[2]), int(found[3]))
+        return spans

@@ -33,9 +33,9 @@ def main(job: DataCheckJob) -> None:
         )
     if inspection.findings:
         console.print(tabulate(inspection))
-    counts = ", ".join(f"{inspection.count(severity)} {severity}s" for severity in SEVERITIES)
+    counts = ", ".join(f"{severity}s: {inspection.count(severity)}" for severity in SEVERITIES)
     console.print(
-        f"{counts} in {inspection.episodes} episodes, {inspection.steps} steps; "
+        f"{counts}; {inspection.episodes} episodes, {inspection.steps} steps; "
         f"{inspection.decoded} pictures decoded ({job.frames} an episode and camera at most).",
         markup=False,
         highlight=False,

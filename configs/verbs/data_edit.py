@@ -11,7 +11,7 @@ from vla.data.store import TrajectoryStore
 def main(job: DataEditJob) -> None:
     """Copy what is to stay."""
     store = TrajectoryStore.open(job.path)
-    edit = Edit(drop=job.drop, instruction=job.instruction, trim=job.trim)
+    edit = Edit(drop=job.drop, instruction=job.read_instruction(), trim=job.read_trim())
     with Progress() as bar:
         shown = bar.add_task("copying", total=None)
         edited = edit_store(

@@ -1,5 +1,6 @@
 """`vla data stats`: exact statistics of every axis over one split."""
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -19,9 +20,11 @@ def main(job: DataStatsJob) -> None:
     table = Table(
         title=f"{job.split}: {len(episodes)} of {store.num_episodes} episodes, {count} steps",
         title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
     for name in ("", "axis", "unit", *FIELDS, ""):
-        table.add_column(name, justify="right" if name in FIELDS else "left")
+        table.add_column(name, justify="right" if name in FIELDS else "left", no_wrap=True)
     for what, vector in (("state", statistics.state), ("action", statistics.action)):
         units = [axis.unit for axis in getattr(store.embodiment, what)]
         for number, row in enumerate(list_rows(vector, units)):

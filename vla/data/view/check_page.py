@@ -17,6 +17,8 @@ EACH = 4
 LISTED = 200
 """Findings of one kind that are listed one by one."""
 
+SMALL = 'style="grid-template-columns:repeat(auto-fill,minmax(8rem,1fr));margin:.5rem 0"'
+
 
 def write_check_page(store: TrajectoryStore, inspection: Inspection, path: str | Path) -> Path:
     """Write a self-contained page.
@@ -54,7 +56,7 @@ def _show_group(store: TrajectoryStore, group: list[Finding], left: int) -> tupl
         head = f"<b>{escape(', '.join(place))}</b> " if place else ""
         pictures = _show_pictures(store, finding) if used + EACH <= left else []
         used += len(pictures)
-        shown = f'<div class="films">{"".join(pictures)}</div>' if pictures else ""
+        shown = f'<div class="films" {SMALL}>{"".join(pictures)}</div>' if pictures else ""
         items.append(f"<li>{head}{escape(finding.message)}{shown}</li>")
     if len(group) > LISTED:
         items.append(f"<li>{len(group) - LISTED} more</li>")
@@ -63,8 +65,8 @@ def _show_group(store: TrajectoryStore, group: list[Finding], left: int) -> tupl
 
 def _show_pictures(store: TrajectoryStore, finding: Finding) -> list[str]:
     """The frames a finding is about; none when it is about files, words or the whole store."""
-    about_frames = finding.frames is not None or finding.camera
-    if finding.kind == "damaged_file" or not about_frames or not store.embodiment.cameras:
+    about_frames = finding.camera or (finding.frames and finding.episode is not None)
+    if not about_frames or not store.embodiment.cameras:
         return []
     number = finding.episode or 0
     record, end = store.records[number], int(store.episode_ends[number])

@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla.data.store import TrajectoryStore
-from vla.data.view.page import show_film, show_section, show_table, show_tiles, write_page
+from vla.data.view.page import (
+    show_film,
+    show_section,
+    show_table,
+    show_tiles,
+    show_unit,
+    write_page,
+)
 from vla.embodiment import Axis
 from vla.evaluation.charts import draw_lines
 from vla.evaluation.videos import encode_video
@@ -90,7 +97,11 @@ def _show_curves(
     drawn = []
     for index, axis in enumerate(axes):
         curves = {name: (range(len(v)), v[:, index].tolist()) for name, v in given.items()}
-        drawn.append(draw_lines(f"{axis.name} ({axis.unit}, {axis.mode})", curves))
+        drawn.append(
+            draw_lines(
+                f"{axis.name} ({', '.join(filter(None, (show_unit(axis), axis.mode)))})", curves
+            )
+        )
     return show_section(title, f'<div class="figures">{"".join(drawn)}</div>')
 
 

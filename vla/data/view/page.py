@@ -6,6 +6,7 @@ from html import escape
 from io import BytesIO
 from pathlib import Path
 
+from vla.embodiment import Axis
 from vla.evaluation import charts
 from vla.files import write_bytes
 from vla.types import Uint8
@@ -30,6 +31,11 @@ def show_section(title: str, body: str, note: str = "") -> str:
     """A card with a heading; `body` is HTML, `title` and `note` are text."""
     small = f'<p class="small">{escape(note)}</p>' if note else ""
     return f"<section><h2>{escape(title)}</h2>{body}{small}</section>"
+
+
+def show_unit(axis: Axis) -> str:
+    """The axis' unit; nothing for a pure number."""
+    return "" if axis.unit == "1" else axis.unit
 
 
 def show_tiles(tiles: dict[str, str]) -> str:
@@ -66,7 +72,7 @@ def show_picture(picture: Uint8, caption: str) -> str:
     Image.fromarray(picture).save(buffer, format="JPEG", quality=85)
     data = base64.b64encode(buffer.getvalue()).decode()
     return (
-        f'<figure><img alt="" style="width:100%;border-radius:8px" '
+        f'<figure><img alt="" style="width:100%;border-radius:8px;image-rendering:pixelated" '
         f'src="data:image/jpeg;base64,{data}"><div class="small">{escape(caption)}</div></figure>'
     )
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from vla.data.stats import FIELDS, Statistics, VectorStatistics
 from vla.data.store import TrajectoryStore
-from vla.data.view.page import show_section, show_table, show_tiles, write_page
+from vla.data.view.page import show_section, show_table, show_tiles, show_unit, write_page
 from vla.evaluation.charts import draw_histogram
 
 BINS = 40
@@ -37,12 +37,14 @@ def write_statistics_page(
         charts = []
         for index, axis in enumerate(axes):
             counts, edges = np.histogram(values[:, index].astype(np.float64), bins=BINS)
-            charts.append(draw_histogram(axis.name, edges.tolist(), counts.tolist(), axis.unit))
+            charts.append(
+                draw_histogram(axis.name, edges.tolist(), counts.tolist(), show_unit(axis))
+            )
         units = [axis.unit for axis in axes]
         table = show_table(
             ["axis", "unit", *FIELDS, ""], list_rows(vector, units), numbers=range(2, 8)
         )
-        figures = f'<div class="figures">{"".join(charts)}</div>'
+        figures = f'<h3>Histograms</h3><div class="figures">{"".join(charts)}</div>'
         note = "Exact over these episodes; bars are steps, on a logarithmic height."
         parts.append(show_section(what.capitalize(), table + figures, note))
     return write_page(path, f"Statistics of {store.path}", parts)
@@ -53,6 +55,6 @@ def list_rows(vector: VectorStatistics, units: Sequence[str]) -> list[list[str]]
     dead = vector.degenerate()
     columns = [getattr(vector, key) for key in FIELDS]
     return [
-        [name, unit, *(f"{column[at]:.4g}" for column in columns), "no spread" * (name in dead)]
+        [name, unit, *(f"{column[at]:.3g}" for column in columns), "no spread" * (name in dead)]
         for at, (name, unit) in enumerate(zip(vector.names, units, strict=True))
     ]
