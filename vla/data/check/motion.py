@@ -63,8 +63,9 @@ def find_jumps(survey: Survey) -> Iterator[Finding]:
     table = np.concatenate([values[:, chosen] for _, values in rows])
     reach = np.subtract(*np.quantile(table, (0.99, 0.01), axis=0))
     for (episode, _), step in zip(rows, steps, strict=True):
-        padded = np.pad(step, ((1, 1), (0, 0)))
-        neighbours = np.minimum(padded[:-2], padded[2:])  # a spike is two large steps in a row
+        # A spike is two large steps in a row, so the smaller neighbour counts; ends have one.
+        padded = np.pad(step, ((1, 1), (0, 0)), constant_values=np.inf)
+        neighbours = np.minimum(padded[:-2], padded[2:])
         large = (step > JUMP * usual) & (step > ISOLATED * neighbours) & (step > 0.05 * reach)
         angles = np.array([axes[index].unit == "rad" for index in chosen])
         large &= ~(angles & (np.abs(step - FULL_TURN) < 0.1 * FULL_TURN))

@@ -9,7 +9,6 @@ from vla.data.check.finding import Finding
 from vla.data.check.survey import Episode, Survey
 from vla.data.stats import summarize
 from vla.embodiment import Axis
-from vla.types import Float32
 
 TOLERANCE = 1e-3
 """Relative slack on bounds."""
@@ -22,6 +21,8 @@ DRIFT = 0.5
 """Widths of the others' range by which a mean must lie outside it."""
 ENVELOPE = 0.02
 """Share of the episodes that may be strange without widening that range."""
+LEAST = 10
+"""Steps from which an episode's mean says something."""
 FEWEST = 5
 """Episodes needed before one is called unlike the others."""
 
@@ -98,7 +99,10 @@ def find_wrong_units(survey: Survey) -> Iterator[Finding]:
             chosen = [i for i, axis in enumerate(axes) if axis.unit == unit]
             if not chosen or not rows:
                 continue
-            sizes = np.array([_magnitude(values[:, chosen]) for _, values in rows])
+            each = np.array(
+                [np.quantile(np.abs(values[:, chosen]), 0.9, axis=0) for _, values in rows]
+            )
+            sizes = each.max(axis=1)
             middle = float(np.median(sizes))
             if middle > LARGEST[unit]:
                 message = (
@@ -108,9 +112,12 @@ def find_wrong_units(survey: Survey) -> Iterator[Finding]:
                 yield Finding(kind="wrong_units", severity="error", message=message)
             if len(rows) < 3 or middle <= 0:
                 continue
-            for (episode, _), ratio in zip(rows, sizes / middle, strict=True):
+            # Another unit enlarges every axis; one that grew alone is an unwrapped angle, say.
+            usual = np.maximum(np.median(each, axis=0), 1e-9)
+            spread = np.median(each / usual, axis=1)
+            for (episode, _), ratio, typical in zip(rows, sizes / middle, spread, strict=True):
                 name = _name_factor(ratio, factors, small=what == "state")
-                if ratio > UNIT_RATIO or name:
+                if (ratio > UNIT_RATIO or name) and max(typical, 1 / typical) > UNIT_RATIO / 4:
                     message = (
                         f"{what} axes in {unit!r} are {ratio:.3g} times as large as in the median "
                         f"episode{name}"
@@ -150,7 +157,7 @@ def find_drift(survey: Survey) -> Iterator[Finding]:
         away = np.maximum(low - means, means - high) / width
         for number, (episode, _) in enumerate(rows):
             far = np.flatnonzero(away[number] > DRIFT)
-            if len(far):
+            if len(far) and len(episode) >= LEAST:
                 worst = int(far[np.argmax(away[number, far])])
                 message = (
                     f"{what} axis {axes[worst].name!r} has mean {means[number, worst]:.4g} "
@@ -161,11 +168,6 @@ def find_drift(survey: Survey) -> Iterator[Finding]:
                 yield Finding(
                     kind="stats_drift", severity="warning", message=message, episode=episode.index
                 )
-
-
-def _magnitude(values: Float32) -> float:
-    """The largest of the axes' 90 % quantiles of |value|."""
-    return float(np.quantile(np.abs(values), 0.9, axis=0).max())
 
 
 def _vectors(

@@ -59,12 +59,12 @@ def _judge(glimpse: Glimpse) -> tuple[str, str]:
     contrast, white = float(np.median(glimpse.contrast)), float(np.median(glimpse.white))
     if level < BLACK:
         return "black_camera", f"pictures are black: mean level {level:.1f} of 255 ({count} frames)"
-    if contrast < FLAT:
-        what = f"pictures have one colour: standard deviation {contrast:.2f} ({count} frames)"
-        return "constant_picture", what
     if white > WHITE_SHARE:
         what = f"{100 * white:.0f} % of the pixels are white ({count} frames)"
         return "over_exposed", what
+    if contrast < FLAT:
+        what = f"pictures have one colour: standard deviation {contrast:.2f} ({count} frames)"
+        return "constant_picture", what
     return "", ""
 
 

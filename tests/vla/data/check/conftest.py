@@ -122,7 +122,7 @@ def edit(trajectory: Trajectory, **columns) -> Trajectory:
     for name, change in columns.items():
         values = np.array(getattr(trajectory, name))
         result = change(values)
-        changed[name] = values if result is None else result
+        changed[name] = (values if result is None else result).astype(values.dtype)
     return replace(trajectory, **changed)
 
 
