@@ -13,7 +13,7 @@ FULL_TURN = 2 * np.pi
 JUMP = 6.0
 """A jump is this many times as large as the largest step of the median episode ..."""
 ISOLATED = 4.0
-"""... and as the steps before and after it."""
+"""... and as the steps before and after it, unless the next one undoes it."""
 IDLE_SECONDS = 1.0
 STILL = 0.02
 """Of the store's usual step: below this nothing moves."""
@@ -48,7 +48,7 @@ def find_angle_wraps(survey: Survey) -> Iterator[Finding]:
 
 
 def find_jumps(survey: Survey) -> Iterator[Finding]:
-    """Single state steps far larger than any usual one and than their neighbours.
+    """Single state steps far larger than any usual one, out of nowhere or back at once.
 
     Pure numbers (unit "1", grippers as a rule) may switch at once and are left out, full
     turns are `find_angle_wraps`' business.
@@ -58,15 +58,13 @@ def find_jumps(survey: Survey) -> Iterator[Finding]:
     chosen = [index for index, axis in enumerate(axes) if axis.unit != "1"]
     if len(rows) < 3 or not chosen:
         return
-    steps = [np.abs(np.diff(values[:, chosen].astype(np.float64), axis=0)) for _, values in rows]
-    usual = np.median([step.max(axis=0) for step in steps], axis=0)
+    moves = [np.diff(values[:, chosen].astype(np.float64), axis=0) for _, values in rows]
+    usual = np.median([np.abs(move).max(axis=0) for move in moves], axis=0)
     table = np.concatenate([values[:, chosen] for _, values in rows])
     reach = np.subtract(*np.quantile(table, (0.99, 0.01), axis=0))
-    for (episode, _), step in zip(rows, steps, strict=True):
-        # A spike is two large steps in a row, so the smaller neighbour counts; ends have one.
-        padded = np.pad(step, ((1, 1), (0, 0)), constant_values=np.inf)
-        neighbours = np.minimum(padded[:-2], padded[2:])
-        large = (step > JUMP * usual) & (step > ISOLATED * neighbours) & (step > 0.05 * reach)
+    for (episode, _), move in zip(rows, moves, strict=True):
+        step = np.abs(move)
+        large = (step > JUMP * usual) & (step > 0.05 * reach) & _find_lone(move)
         angles = np.array([axes[index].unit == "rad" for index in chosen])
         large &= ~(angles & (np.abs(step - FULL_TURN) < 0.1 * FULL_TURN))
         if large.any():
@@ -84,6 +82,15 @@ def find_jumps(survey: Survey) -> Iterator[Finding]:
                 episode=episode.index,
                 frames=(at, at + 2),
             )
+
+
+def _find_lone(moves: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Steps (T, n) that no motion explains: both neighbours are small, or the next undoes it."""
+    steps = np.abs(moves)
+    padded = np.pad(steps, ((1, 1), (0, 0)))
+    leap = steps > ISOLATED * np.maximum(padded[:-2], padded[2:])
+    back = np.abs(moves + np.pad(moves, ((0, 1), (0, 0)))[1:]) * ISOLATED < steps
+    return leap | (back & (steps > ISOLATED * padded[:-2]))
 
 
 def find_idle(survey: Survey) -> Iterator[Finding]:

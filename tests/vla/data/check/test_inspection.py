@@ -73,6 +73,10 @@ def _jump(state):
     state[20:23, 1] += 0.5
 
 
+def _slip(state):
+    state[20, 4] -= 0.7
+
+
 def _wrap(state):
     state[20:, 5] += 2 * np.pi
 
@@ -103,6 +107,7 @@ PLANTED = [
     ("wrong_units", "error", _column(action=_millimetres)),
     ("stats_drift", "warning", _column(state=_drift)),
     ("jump", "warning", _column(state=_jump)),
+    ("jump", "warning", _column(state=_slip)),
     ("angle_wrap", "warning", _column(state=_wrap)),
     ("idle", "warning", _rest),
     ("gripper_flip", "error", _column(action=_flip_gripper)),
