@@ -29,6 +29,7 @@ HEAVY = {
     "hydra": ("configs/",),
     "omegaconf": ("configs/",),
     "zarr": ("vla/data/",),
+    "rerun": ("vla/data/view/recording",),
     "wandb": ("vla/training/tracking",),
 }  # fmt: skip
 # Where a child process hands whatever went wrong to its parent, which raises it.
