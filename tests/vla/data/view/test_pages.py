@@ -1,6 +1,7 @@
 """Pages and recordings: self-contained, escaped, and true to the store."""
 
 import base64
+import os
 import re
 import shutil
 import subprocess
@@ -78,7 +79,9 @@ def test_a_recording_opens_and_holds_the_stored_bytes(kind, request, tmp_path, m
     program = shutil.which("rerun", path=str(Path(sys.executable).parent))
     for command in ("verify", "print"):
         words = [program, "rrd", command, str(path)]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        # With a home of its own the program begins its first session, which reports nothing.
+        home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+        done = subprocess.run(words, capture_output=True, text=True, check=False, env=home)
         assert done.returncode == 0, done.stderr
     for entity in ("/cameras/wrist", "/state/q2", "/action/gripper", "/instruction"):
         assert entity in done.stdout
