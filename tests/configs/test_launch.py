@@ -112,7 +112,7 @@ def test_a_checkpoint_cannot_name_what_the_table_lacks():
         (["train", "data.path=/nope"], "is not a trajectory store"),
         (["data", "chek"], "Did you mean 'check'"),
         (["data", "check"], "Give path="),
-        (["data", "check", "path=/nope"], "is not a trajectory store"),
+        (["data", "check", "path=/nope"], "trajectory store"),
         (["data", "check", "path=x", "output=page.txt"], "must end in .html or .json"),
         (["data", "stats", "path=x", "split=tran"], "Did you mean 'train'"),
         (["data", "edit", "path=x", "output=y"], "Nothing to change"),
