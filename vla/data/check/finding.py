@@ -34,7 +34,7 @@ REMEDIES = {
     "constant_picture": "Leave the camera out, or drop the episode: it shows nothing.",
     "over_exposed": "Lower the exposure; drop the episode when the object cannot be seen.",
     "frozen_camera": "Drop the episode, or trim the stretch; check the camera's driver.",
-    "repeated_frames": "Know that the camera is slower than the control loop; nothing is lost.",
+    "repeated_frames": "The camera is slower than the control loop, or a video codec saved bytes.",
     "swapped_channels": "Convert the episode again as RGB; OpenCV reads and writes BGR.",
     "turned_camera": "Turn the pictures when converting, so that all episodes look alike.",
 }  # fmt: skip

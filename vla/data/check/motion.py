@@ -31,7 +31,7 @@ def find_angle_wraps(survey: Survey) -> Iterator[Finding]:
                     continue
                 # A delta that holds the full turn is an unwrapped difference.
                 steps = values[:, index] if axis.mode == "delta" else np.diff(values[:, index])
-                turned = np.flatnonzero(np.abs(np.abs(steps) - FULL_TURN) < 0.1 * FULL_TURN)
+                turned = np.flatnonzero(_find_turns(steps))
                 if len(turned):
                     first = int(turned[0])
                     message = (
@@ -65,8 +65,8 @@ def find_jumps(survey: Survey) -> Iterator[Finding]:
     for (episode, _), move in zip(rows, moves, strict=True):
         step = np.abs(move)
         large = (step > JUMP * usual) & (step > 0.05 * reach) & _find_lone(move)
-        angles = np.array([axes[index].unit == "rad" for index in chosen])
-        large &= ~(angles & (np.abs(step - FULL_TURN) < 0.1 * FULL_TURN))
+        for column in np.flatnonzero([axes[index].unit == "rad" for index in chosen]).tolist():
+            large[:, column] &= ~_find_turns(move[:, column])
         if large.any():
             at, column = map(int, np.argwhere(large)[0])
             axis = axes[chosen[column]]
@@ -82,6 +82,17 @@ def find_jumps(survey: Survey) -> Iterator[Finding]:
                 episode=episode.index,
                 frames=(at, at + 2),
             )
+
+
+def _find_turns(steps: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Steps (T,) of an angle that are a full turn but for what the angle usually moves.
+
+    A command that switches between -3 and 3 moves nearly as far, but it moves nothing else.
+    """
+    if not len(steps):
+        return np.zeros(0, bool)
+    slack = 0.02 + 3 * np.quantile(np.abs(steps), 0.9)
+    return np.abs(np.abs(steps) - FULL_TURN) < min(slack, 0.1 * FULL_TURN)
 
 
 def _find_lone(moves: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -19,6 +19,8 @@ LARGEST = {"rad": 6 * np.pi, "m": 20.0}
 FACTORS = {"rad": {180 / np.pi: "degrees"}, "m": {1000.0: "millimetres", 100.0: "centimetres"}}
 DRIFT = 0.5
 """Widths of the others' range by which a mean must lie outside it."""
+SMALLEST = 0.1
+"""Of the widest range among axes of a unit: narrower ranges are taken to be this wide."""
 ENVELOPE = 0.02
 """Share of the episodes that may be strange without widening that range."""
 LEAST = 10
@@ -81,12 +83,11 @@ def find_constant_axes(survey: Survey) -> Iterator[Finding]:
         table = summarize(
             np.concatenate([values for _, values in rows]), tuple(a.name for a in axes)
         )
-        for name in table.degenerate():
-            at = table.names.index(name)
+        if dead := table.degenerate():
             message = (
-                f"{what} axis {name!r} does not spread over the store: standard deviation "
-                f"{table.std[at]:.3g}, 1 % and 99 % quantiles {table.q01[at]:.4g} and "
-                f"{table.q99[at]:.4g}"
+                f"{len(dead)} of {len(axes)} {what} axes do not spread over the store (standard "
+                "deviation 0, or equal 1 % and 99 % quantiles): "
+                f"{', '.join(f'{n!r} at {table.mean[table.names.index(n)]:.4g}' for n in dead)}"
             )
             yield Finding(kind="constant_axis", severity="error", message=message)
 
@@ -153,7 +154,7 @@ def find_drift(survey: Survey) -> Iterator[Finding]:
         spare = int(ENVELOPE * len(rows)) + 1
         low = np.sort(bounds[:, 0], axis=0)[spare]
         high = np.sort(bounds[:, 1], axis=0)[-1 - spare]
-        width = np.maximum(high - low, 1e-9 * np.maximum(np.abs(high), 1))
+        width = _widen(high - low, axes)
         away = np.maximum(low - means, means - high) / width
         for number, (episode, _) in enumerate(rows):
             far = np.flatnonzero(away[number] > DRIFT)
@@ -168,6 +169,16 @@ def find_drift(survey: Survey) -> Iterator[Finding]:
                 yield Finding(
                     kind="stats_drift", severity="warning", message=message, episode=episode.index
                 )
+
+
+def _widen(widths: NDArray[np.float64], axes: tuple[Axis, ...]) -> NDArray[np.float64]:
+    """Ranges (D,) no smaller than a share of their unit's usual: a finger held still is no scale.
+
+    A unit whose axes all stand still gives no scale at all; they get an infinite range.
+    """
+    units = np.array([axis.unit for axis in axes])
+    usual = np.array([np.max(widths[units == unit]) for unit in units])
+    return np.where(usual > 0, np.maximum(widths, SMALLEST * usual), np.inf)
 
 
 def _vectors(
