@@ -18,6 +18,7 @@ from configs.data_jobs import (
 from configs.launch import find_verb
 from vla.data.store import TrajectoryStore
 from vla.embodiment import Axis, Camera, Embodiment
+from vla.errors import ConfigError
 from vla.types import Trajectory
 
 
@@ -48,6 +49,25 @@ def path(tmp_path) -> str:
     store = TrajectoryStore.create(tmp_path / "s", embodiment=body, provenance={"by": "[test]"})
     store.append_many(episode(seed) for seed in range(5))
     return str(store.path)
+
+
+@pytest.mark.parametrize(
+    ("schema", "values", "words"),
+    [
+        (DataCheckJob, {"output": "page.txt"}, r"must end in .html or .json"),
+        (DataCheckJob, {"frames": -1}, "must not be negative"),
+        (DataStatsJob, {"split": "tran"}, "Did you mean 'train'"),
+        (DataSplitJob, {"held_out": 0.0}, "between 0 and 1"),
+        (DataMergeJob, {"paths": ["x"]}, "Give two stores or more"),
+        (DataEditJob, {}, "Nothing to change"),
+        (DataEditJob, {"instruction": ["a b"]}, "old words -> new words"),
+        (DataEditJob, {"instruction": ["a -> "]}, "old words -> new words"),
+        (DataEditJob, {"trim": ["3:5"]}, "EPISODE:FIRST:STOP"),
+    ],
+)
+def test_jobs_refuse_what_makes_no_sense(schema, values, words):
+    with pytest.raises(ConfigError, match=words):
+        schema(**values)
 
 
 def test_info(path, capsys):

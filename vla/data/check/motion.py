@@ -114,7 +114,7 @@ def find_idle(survey: Survey) -> Iterator[Finding]:
     usual = float(np.median(np.concatenate(paths)))
     for (episode, _), path in zip(rows, paths, strict=True):
         still = path < STILL * usual
-        if episode.action is not None:
+        if episode.action is not None and episode.action.size:
             scale = np.maximum(np.abs(episode.action).max(axis=0), 1e-12)
             asks = np.abs(_read_intents(episode.action, survey.embodiment.action)) / scale
             still &= asks[:-1].max(axis=1) < STILL
@@ -150,8 +150,11 @@ def find_zero_first_action(survey: Survey) -> Iterator[Finding]:
 
 
 def measure_steps(states: list[NDArray[np.float32]]) -> list[NDArray[np.float64]]:
-    """Length of each state step, (N - 1,), in units of the axes' spread over all of `states`."""
-    if not states or not states[0].shape[1]:
+    """Length of each state step, (N - 1,), in units of the axes' spread over all of `states`.
+
+    Empty when nothing can move: no episodes, no axes, or single steps only.
+    """
+    if not any(len(values) > 1 and values.shape[1] for values in states):
         return []
     reach = np.subtract(*np.quantile(np.concatenate(states), (0.99, 0.01), axis=0))
     scale = np.where(reach > 0, reach, np.inf)

@@ -81,6 +81,11 @@ def _film(rng: np.random.Generator, pose: np.ndarray, camera: int) -> np.ndarray
     return (film + rng.normal(0, 2, film.shape)).clip(0, 255).astype(np.uint8)
 
 
+@pytest.fixture
+def embodiment() -> Embodiment:
+    return EMBODIMENT
+
+
 @pytest.fixture(scope="session")
 def clean() -> list[Trajectory]:
     return [clean_episode(seed) for seed in range(EPISODES)]

@@ -9,6 +9,7 @@ from vla.data.check.clock import find_camera_lag
 from vla.data.check.finding import REMEDIES, SEVERITIES, Finding
 from vla.data.check.inspection import inspect_store
 from vla.data.check.survey import shrink, survey_store
+from vla.data.store import TrajectoryStore
 
 SEEN: set[str] = set()
 """Kinds that some test of this module planted."""
@@ -257,6 +258,35 @@ def test_nothing_is_written_into_the_store(clean, write):
     before = sorted((p, p.stat().st_mtime_ns) for p in store.path.rglob("*"))
     inspect_store(store)
     assert sorted((p, p.stat().st_mtime_ns) for p in store.path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("missing", ["state", "action", "cameras", "all"])
+def test_a_body_may_lack_parts(clean, embodiment, tmp_path, missing):
+    parts = {"state": (), "action": (), "cameras": {}}
+    parts = parts if missing == "all" else {missing: parts[missing]}
+    body = replace(embodiment, **parts)
+    store = TrajectoryStore.create(tmp_path / "s", embodiment=body, provenance={}, codec="zstd")
+    store.append_many(
+        replace(
+            episode,
+            images={name: episode.images[name] for name in body.cameras},
+            state=episode.state[:, : len(body.state)],
+            action=episode.action[:, : len(body.action)],
+        )
+        for episode in clean
+    )
+    assert inspect_store(store).findings == ()
+
+
+def test_episodes_of_one_step_are_short_and_nothing_else(clean, write):
+    def cut(episode):
+        images = {name: film[:1] for name, film in episode.images.items()}
+        columns = {key: getattr(episode, key)[:1] for key in ("state", "action", "time")}
+        return replace(episode, images=images, **columns)
+
+    findings = inspect_store(write([cut(episode) for episode in clean])).findings
+    assert [f.episode for f in findings if f.kind == "too_short"] == list(range(7))
+    assert {f.kind for f in findings} <= {"too_short", "constant_axis"}
 
 
 def test_an_empty_store_is_not_an_error(write):
