@@ -40,11 +40,16 @@ def register_schemas() -> None:
         for kind, schema in kinds.items():
             store.store(group=group, name=kind, node=schema)
     for verb, schema in JOBS.items():
-        store.store(name=f"{verb}_job", node=schema)
+        store.store(name=f"{name_file(verb)}_job", node=schema)
+
+
+def name_file(verb: str) -> str:
+    """Stem of a verb's YAML and module; "data check" is a tool of the verb "data"."""
+    return verb.replace(" ", "_")
 
 
 def launch(verb: str, arguments: list[str]) -> None:
-    """Compose `configs/{verb}.yaml` with the arguments and run the verb.
+    """Compose the verb's YAML file with the arguments and run the verb.
 
     Hydra's own flags (--cfg job, --multirun, --info, ...) work as everywhere.
 
@@ -77,7 +82,10 @@ def launch(verb: str, arguments: list[str]) -> None:
     # Hydra prints its own, longer message unless it is told to let errors through.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        hydra.main(config_path="pkg://configs", config_name=verb, version_base="1.3")(run)()
+        compose_and = hydra.main(
+            config_path="pkg://configs", config_name=name_file(verb), version_base="1.3"
+        )
+        compose_and(run)()
     except CompositionError as error:
         raise ConfigError(explain(error, verb)) from None
     except SystemExit:
@@ -120,8 +128,8 @@ def require_complete(config: DictConfig) -> None:
 
 
 def find_verb(verb: str) -> Callable[[Any], None]:
-    """The function behind a verb: `configs/verbs/{verb}.py` holds a `main(job)`."""
-    return import_module(f"configs.verbs.{verb}").main
+    """The function behind a verb: its module in `configs/verbs/` holds a `main(job)`."""
+    return import_module(f"configs.verbs.{name_file(verb)}").main
 
 
 def describe(verb: str) -> str:
@@ -131,7 +139,8 @@ def describe(verb: str) -> str:
     return (
         f"usage: vla {verb} [group=choice ...] [key=value ...] [--cfg job] [--multirun]\n\n"
         f"{inspect.cleandoc(JOBS[verb].__doc__ or '')}\n\n"
-        f"groups (see `vla list`):\n{groups}\n\nkeys and defaults:\n\n"
+        + ("" if " " in verb else f"groups (see `vla list`):\n{groups}\n\n")
+        + "keys and defaults:\n\n"
         + "".join(f"  {line}\n" for line in defaults.splitlines())
     )
 
@@ -142,7 +151,7 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     if verb == "convert" and not overrides:
         overrides = ["source=bridge"]  # every format is a choice; show one
     with hydra.initialize_config_module("configs", version_base="1.3"):
-        return hydra.compose(verb, list(overrides))
+        return hydra.compose(name_file(verb), list(overrides))
 
 
 def explain(error: Exception, verb: str) -> str:

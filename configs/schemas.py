@@ -7,6 +7,15 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+from configs.data_jobs import (
+    DataCheckJob,
+    DataEditJob,
+    DataInfoJob,
+    DataMergeJob,
+    DataSplitJob,
+    DataStatsJob,
+    DataViewJob,
+)
 from envs.config import GymWorldConfig, TabletopConfig, WorldConfig
 from policies.backbones.config import AutoBackboneConfig, TinyConfig
 from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
@@ -252,6 +261,13 @@ JOBS: dict[str, type] = {
     "record": RecordJob,
     "convert": ConvertJob,
     "export": ExportJob,
+    "data info": DataInfoJob,
+    "data check": DataCheckJob,
+    "data view": DataViewJob,
+    "data stats": DataStatsJob,
+    "data split": DataSplitJob,
+    "data merge": DataMergeJob,
+    "data edit": DataEditJob,
     "train": TrainJob,
     "eval": EvalJob,
     "run": RunJob,

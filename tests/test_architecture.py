@@ -37,6 +37,7 @@ HEAVY = {
     "av": ("vla/data/convert/lerobot", "vla/evaluation/videos", "configs/verbs/"),
     "obstore": ("vla/data/remote_storage",),
     "fsspec": ("vla/data/remote_storage",),
+    "rerun": ("vla/data/view/recording",),
     "wandb": ("vla/training/tracking",),
 }  # fmt: skip
 # Where a child process hands whatever went wrong to its parent, which raises it.

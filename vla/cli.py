@@ -14,12 +14,25 @@ VERBS = {
     "record": "Record expert demonstrations in simulation into a trajectory store",
     "convert": "Convert demonstrations from a public format into a trajectory store",
     "export": "Export a trajectory store as a LeRobot data set",
+    "data": "Look at, check, split, merge and edit trajectory stores: `vla data --help`",
     "train": "Train a policy on a store; writes checkpoints, curves and a report",
     "eval": "Evaluate a checkpoint over tasks and seeds; intervals, videos, report",
     "run": "Drive a robot (or the simulated arm) with a checkpoint, through the safety gate",
     "report": "Gather finished runs into one HTML page",
     "list": "Show every group of the configuration and what can be chosen in it",
     "doctor": "Check this machine: GL, GPU, cores, permissions; each finding with its remedy",
+}
+
+TOOLS = {
+    "data": {
+        "info": "What a store holds, on one screen",
+        "check": "Find what is wrong with a store, each finding with its remedy",
+        "view": "One episode as a page with films and curves, or as a Rerun recording",
+        "stats": "Exact statistics and histograms of every axis",
+        "split": "Copy a store into two: train and held_out",
+        "merge": "Copy several stores of one embodiment into one, without repetitions",
+        "edit": "Copy a store without some episodes or steps, or with other words",
+    },
 }
 
 
@@ -37,6 +50,15 @@ def describe() -> str:
     )
 
 
+def describe_tools(verb: str) -> str:
+    """The text of `vla VERB --help` for a verb with tools."""
+    tools = "\n".join(f"  {name:<9}{text}" for name, text in TOOLS[verb].items())
+    return (
+        f"usage: vla {verb} TOOL [key=value ...]\n\n{VERBS[verb]}\n\ntools:\n{tools}\n\n"
+        f"  vla {verb} TOOL --help   what the tool does and every key it takes\n"
+    )
+
+
 def main() -> None:
     """Entry point of the console script; exits with 2 and one message on a VlaError."""
     arguments = sys.argv[1:]
@@ -47,10 +69,17 @@ def main() -> None:
         sys.stdout.write(f"vla {version('vla-stack')}\n")
         return
     try:
-        choose("verb", arguments[0], VERBS)
+        verb, *rest = arguments
+        choose("verb", verb, VERBS)
+        if verb in TOOLS:
+            if not rest or rest[0] in ("-h", "--help", "help"):
+                sys.stdout.write(describe_tools(verb))
+                return
+            choose(f"tool of `vla {verb}`:", rest[0], TOOLS[verb])
+            verb, rest = f"{verb} {rest[0]}", rest[1:]
         from configs.launch import launch
 
-        launch(arguments[0], arguments[1:])
+        launch(verb, rest)
     except VlaError as error:
         sys.stderr.write(f"vla: {error}\n")
         raise SystemExit(2) from None

@@ -6,12 +6,19 @@ from dataclasses import asdict
 import pytest
 import yaml
 
-from configs.launch import CompositionError, compose, describe, list_choices, register_schemas
+from configs.launch import (
+    CompositionError,
+    compose,
+    describe,
+    find_verb,
+    list_choices,
+    register_schemas,
+)
 from configs.restoring import dump_config, restore_config
 from configs.schemas import GROUPS, JOBS, VlaPolicyConfig
 from policies.backbones.config import TinyConfig
 from policies.heads.config import FlowConfig
-from vla.cli import VERBS
+from vla.cli import TOOLS, VERBS, describe_tools
 from vla.errors import ConfigError, UnknownChoice
 
 VLA = [sys.executable, "-m", "vla.cli"]
@@ -27,11 +34,20 @@ def _schemas():
 
 
 def test_every_verb_has_a_job_and_a_page_of_help():
-    assert set(JOBS) == set(VERBS)
-    for verb in VERBS:
+    tools = {f"{verb} {tool}" for verb in TOOLS for tool in TOOLS[verb]}
+    assert set(JOBS) == {*VERBS, *tools} - {*TOOLS}
+    for verb in JOBS:
         text = describe(verb)
         assert text.startswith(f"usage: vla {verb}")
         assert "keys and defaults" in text
+        assert callable(find_verb(verb))
+
+
+def test_tools_are_listed():
+    text = describe_tools("data")
+    assert text.startswith("usage: vla data TOOL")
+    assert all(f"\n  {tool} " in text for tool in TOOLS["data"])
+    assert run("data").stdout == run("data", "--help").stdout == text
 
 
 def test_help_is_quick_and_names_every_verb():
@@ -97,6 +113,10 @@ def test_a_checkpoint_cannot_name_what_the_table_lacks():
         (["train", "data=mixture", "data.root=x"], "data.weights is empty"),
         (["train", "data=mixture", "data.root=x", "data.weights={a: 1}"], "x/a is not a"),
         (["train", "data.path=/nope"], "is not a trajectory store"),
+        (["data", "chek"], "Did you mean 'check'"),
+        (["data", "check"], "Give path="),
+        (["data", "check", "path=/nope"], "trajectory store"),
+        (["data", "edit", "path=x", "output=y", "trim=[3:7:2]"], "EPISODE:FIRST:STOP"),
         (["eval", "checkpoint=/nope"], "No checkpoint in /nope"),
         (["record", "world.tasks=[reech]", "output=/nope/x"], "Did you mean 'reach'"),
     ],

@@ -117,8 +117,6 @@ class TrajectoryStore:
     def _show_local(self, manifest: Manifest) -> None:
         self._show(manifest, LocalStorage(self.path))
 
-    # -- what it holds ---------------------------------------------------------
-
     @property
     def name(self) -> str:
         """The last part of the location."""
@@ -138,6 +136,11 @@ class TrajectoryStore:
                 f"folder, then copy it there, {FILE} last."
             )
         return self._storage.root
+
+    @property
+    def manifest(self) -> Manifest:
+        """The table of contents as this object shows it."""
+        return self._manifest
 
     @property
     def embodiment(self) -> Embodiment:
@@ -200,8 +203,6 @@ class TrajectoryStore:
         """Episode numbers of "train", "held_out" or "all"; see `split_episodes`."""
         return split_episodes([episode.uid for episode in self._episodes], name, held_out)
 
-    # -- reading ---------------------------------------------------------------
-
     def column(self, key: str) -> NDArray[Any]:
         """A whole column over all frames, read once and kept; read-only.
 
@@ -248,8 +249,6 @@ class TrajectoryStore:
             DataError: naming the first file that is missing or differs.
         """
         self._reader.verify()
-
-    # -- writing ---------------------------------------------------------------
 
     def append(self, trajectory: Trajectory) -> str:
         """Commit one episode as a segment of its own and return its uid.

@@ -17,7 +17,7 @@ import numpy as np
 
 from vla.contract import World
 from vla.data.codec import JpegCodec, restore_codec
-from vla.data.manifest import FILE, Manifest
+from vla.data.manifest import FILE
 from vla.data.store import TrajectoryStore
 from vla.embodiment import Embodiment
 from vla.errors import DataError, VlaError
@@ -55,7 +55,7 @@ def open_recording(
 
 def codec_of(store: TrajectoryStore) -> JpegCodec:
     """The store's JPEG settings. Raises DataError when its pictures are not JPEG files."""
-    codec = restore_codec(Manifest.read(store.path).codec)
+    codec = restore_codec(store.manifest.codec)
     if not isinstance(codec, JpegCodec):
         raise DataError(
             f"{store.path} keeps lossless pictures; live runs are recorded in JPEG. "

@@ -1,0 +1,1 @@
+"""What is wrong with recorded data, before a model is blamed for it."""

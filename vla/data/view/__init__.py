@@ -1,0 +1,1 @@
+"""Pages and recordings to look at a store with."""
