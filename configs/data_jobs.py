@@ -86,6 +86,26 @@ class DataStatsJob:
 
 
 @dataclass(kw_only=True, slots=True)
+class DataCompactJob:
+    """Merge the many small segments of a recorded store into few; the episodes stay as they are.
+
+    Safe beside readers and writers, and to kill. Readers that had the store open go on with
+    the old folders, which are deleted once they are `keep_hours` old.
+
+    Attributes:
+        path: folder of the store.
+        keep_hours: how long folders that were replaced stay; 0 deletes them now.
+    """
+
+    path: str = MISSING
+    keep_hours: float = 24.0
+
+    def __post_init__(self) -> None:
+        if self.keep_hours < 0:
+            raise ConfigError(f"keep_hours is {self.keep_hours}; it must not be negative.")
+
+
+@dataclass(kw_only=True, slots=True)
 class DataSplitJob:
     """Copy a store into two, `output`/train and `output`/held_out, by the rule of training.
 

@@ -9,6 +9,7 @@ from omegaconf import MISSING
 
 from configs.data_jobs import (
     DataCheckJob,
+    DataCompactJob,
     DataEditJob,
     DataInfoJob,
     DataMergeJob,
@@ -265,6 +266,7 @@ JOBS: dict[str, type] = {
     "data check": DataCheckJob,
     "data view": DataViewJob,
     "data stats": DataStatsJob,
+    "data compact": DataCompactJob,
     "data split": DataSplitJob,
     "data merge": DataMergeJob,
     "data edit": DataEditJob,

@@ -29,6 +29,7 @@ TOOLS = {
         "check": "Find what is wrong with a store, each finding with its remedy",
         "view": "One episode as a page with films and curves, or as a Rerun recording",
         "stats": "Exact statistics and histograms of every axis",
+        "compact": "Merge the many small segments of a recorded store into few",
         "split": "Copy a store into two: train and held_out",
         "merge": "Copy several stores of one embodiment into one, without repetitions",
         "edit": "Copy a store without some episodes or steps, or with other words",

@@ -7,6 +7,7 @@ the end and one frame per inner chunk, written and read here without zarr: a ran
 frame costs one `pread` and one decode.
 """
 
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 import google_crc32c
@@ -20,15 +21,18 @@ CRC_BYTES = 4
 ENTRY_BYTES = 16
 
 
-def pack_shard(payloads: list[bytes]) -> bytes:
-    """The whole file for these payloads, in frame order."""
-    sizes = np.array([len(payload) for payload in payloads], "<u8")
-    index = np.empty((len(payloads), 2), "<u8")
-    index[:, 0] = np.cumsum(sizes) - sizes
+def pack_shard(payloads: Iterable[bytes]) -> Iterator[bytes]:
+    """The parts of the file for these payloads, in frame order: each of them, then the index."""
+    sizes = []
+    for payload in payloads:
+        sizes.append(len(payload))
+        yield payload
+    index = np.empty((len(sizes), 2), "<u8")
     index[:, 1] = sizes
+    index[:, 0] = np.cumsum(index[:, 1]) - index[:, 1]
     tail = index.tobytes()
-    checksum = google_crc32c.value(tail).to_bytes(CRC_BYTES, "little")
-    return b"".join([*payloads, tail, checksum])
+    yield tail
+    yield google_crc32c.value(tail).to_bytes(CRC_BYTES, "little")
 
 
 def unpack_shard(content: bytes, frames: int, name: str) -> list[bytes]:

@@ -33,7 +33,7 @@ from vla.embodiment import Embodiment
 from vla.errors import DataError
 from vla.types import Trajectory, Uint8
 
-SEGMENT_BYTES = 128 * 2**20
+SEGMENT_BYTES = 64 * 2**20
 
 
 class TrajectoryStore:

@@ -27,7 +27,7 @@ from vla.data.manifest import Manifest, SegmentRecord, Shape
 from vla.data.shard import pack_shard, unpack_shard
 from vla.data.storage import Storage
 from vla.errors import DataError
-from vla.files import sync
+from vla.files import digest_file, sync
 
 SEGMENTS = "segments"
 ZSTD = {"name": "zstd", "configuration": {"level": 3, "checksum": False}}
@@ -51,7 +51,7 @@ def write_segment(root: Path, episodes: list[EncodedEpisode], manifest: Manifest
     files = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            files[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
+            files[str(path.relative_to(folder))] = digest_file(path)
         sync(path)  # works for files as well
     sync(folder)
     name = f"{_next_number(root):06d}-{hashlib.sha256(uids.encode()).hexdigest()[:8]}"
@@ -108,7 +108,9 @@ def _write_group(folder: Path, episodes: list[EncodedEpisode], manifest: Manifes
         )
         path = folder / film_file(key, shape)
         path.parent.mkdir(parents=True)
-        path.write_bytes(pack_shard([p for episode in episodes for p in episode.payloads[key]]))
+        payloads = (payload for episode in episodes for payload in episode.payloads[key])
+        with path.open("wb") as file:
+            file.writelines(pack_shard(payloads))
 
 
 def _film_codec(key: str, codec: ImageCodec) -> ImageCodec:

@@ -8,6 +8,7 @@ import pytest
 
 from configs.data_jobs import (
     DataCheckJob,
+    DataCompactJob,
     DataEditJob,
     DataInfoJob,
     DataMergeJob,
@@ -56,6 +57,7 @@ def path(tmp_path) -> str:
     [
         (DataCheckJob, {"output": "page.txt"}, r"must end in .html or .json"),
         (DataCheckJob, {"frames": -1}, "must not be negative"),
+        (DataCompactJob, {"keep_hours": -1.0}, "must not be negative"),
         (DataStatsJob, {"split": "tran"}, "Did you mean 'train'"),
         (DataSplitJob, {"held_out": 0.0}, "between 0 and 1"),
         (DataMergeJob, {"paths": ["x"]}, "Give two stores or more"),
@@ -130,3 +132,13 @@ def test_split_edit_and_merge(path, tmp_path, capsys):
     find_verb("data merge")(DataMergeJob(paths=paths, output=str(tmp_path / "all")))
     assert TrajectoryStore.open(tmp_path / "all").num_episodes == 5 + 4 - 1
     assert "edited, episode 3: there already" in capsys.readouterr().out.replace("\n", "")
+
+
+def test_compact_keeps_the_episodes(path, capsys):
+    store = TrajectoryStore.open(path)
+    store.append(episode(9))
+    find_verb("data compact")(DataCompactJob(path=path, keep_hours=0.0))
+    assert "2 segments became 1; 2 old folders deleted." in capsys.readouterr().out
+    after = TrajectoryStore.open(path)
+    assert after.hash == store.hash
+    after.verify()

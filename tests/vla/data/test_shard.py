@@ -31,7 +31,7 @@ PAYLOADS = st.lists(st.binary(max_size=20), min_size=1, max_size=8)
 
 @given(PAYLOADS, st.data())
 def test_what_goes_in_comes_out(payloads, data):
-    content = pack_shard(payloads)
+    content = b"".join(pack_shard(payloads))
     assert unpack_shard(content, len(payloads), "x") == payloads
     places = data.draw(st.lists(st.integers(0, len(payloads) - 1)))
     shard = Shard(Memory(content), "x", len(payloads))
@@ -40,7 +40,7 @@ def test_what_goes_in_comes_out(payloads, data):
 
 @given(PAYLOADS, st.data())
 def test_any_damage_to_the_index_is_noticed(payloads, data):
-    content = bytearray(pack_shard(payloads))
+    content = bytearray(b"".join(pack_shard(payloads)))
     index = len(payloads) * 16 + 4
     content[-data.draw(st.integers(1, index))] ^= data.draw(st.integers(1, 255))
     for read in (
@@ -53,7 +53,7 @@ def test_any_damage_to_the_index_is_noticed(payloads, data):
 
 @given(PAYLOADS, st.data())
 def test_a_file_cut_short_or_of_another_length_is_noticed(payloads, data):
-    content = pack_shard(payloads)
+    content = b"".join(pack_shard(payloads))
     short = content[: data.draw(st.integers(0, len(content) - 1))]
     with pytest.raises(DataError):
         Shard(Memory(short), "film", len(payloads))
