@@ -124,7 +124,8 @@ def show_open_loop(name: str, result: Mapping[str, Any]) -> str:
     note = (
         f"{result['episodes']} held-out episodes, {result['windows']} plans; in brackets: "
         f"{result['interval']}. The smallest error of a row is marked. “Previous action” repeats "
-        "the demonstrator's last one, which the policy does not know. A small error here does not "
+        "the demonstrator's last one, which the policy does not know; “hold position” stays where "
+        "the state is. A small error here does not "
         "promise success, and success does not need a small one."
     )
     return _section(f"Open-loop error on held-out demonstrations of {name}", body, note)

@@ -75,7 +75,7 @@ class OpenXConfig(SourceConfig):
         path: the folder with features.json, dataset_info.json and the tfrecord files.
         split: as that folder names it.
         cameras: source name to our name; empty for the table's choice. On the command line
-            +source.cameras.NAME=OURS for each that is wanted.
+            "source.cameras={NAME: OURS}" replaces it.
         drop_idle: leave out steps without motion and with an unchanged gripper (DROID); the
             action must be six deltas and a gripper.
     """
@@ -134,7 +134,7 @@ class LerobotConfig(SourceConfig):
     Attributes:
         path: the folder with meta/, data/ and videos/.
         cameras: their feature key, or the last part of it, to our name. Empty: all of them,
-            called by that last part. (On the command line: "+source.cameras={top: front}".)
+            called by that last part. (On the command line: "source.cameras={top: front}".)
         image_size: [height, width]; empty keeps the source's.
         codec: the store's ("jpeg" or "zstd"); follows the job's own. With "zstd" frames stay
             exact, and an episode's raw frames must fit into memory.

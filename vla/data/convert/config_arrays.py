@@ -18,7 +18,7 @@ class RobomimicConfig(SourceConfig):
     Attributes:
         path: one HDF5 file, or a folder of them.
         robot: what to call the body.
-        cameras: observation key to our name, each as +source.cameras.KEY=NAME; empty: every
+        cameras: observation key to our name, e.g. "source.cameras={KEY: NAME}"; empty: every
             picture, under its own name.
         state: observation keys that make up the state, in order.
         images: how pictures become upright: "as_is", "flip" (top and bottom) or "rot180".
@@ -82,7 +82,7 @@ class AlohaConfig(SourceConfig):
     Attributes:
         path: a folder of episode_<n>.hdf5, or one file.
         instruction: what to do; the files do not tell.
-        cameras: source name to our name, each as +source.cameras.SOURCE=NAME; empty: every
+        cameras: source name to our name, e.g. "source.cameras={KEY: NAME}"; empty: every
             camera, under its own name.
         state: what makes up the state: "qpos", "qvel", "effort".
         swap_colours: exchange red and blue, for recorders that gave OpenCV the wrong order;
@@ -118,7 +118,7 @@ class UmiConfig(SourceConfig):
     Attributes:
         path: the .zarr folder or .zarr.zip file.
         instruction: what to do; the buffer does not tell.
-        cameras: source name to our name, each as +source.cameras.SOURCE=NAME; empty: every
+        cameras: source name to our name, e.g. "source.cameras={KEY: NAME}"; empty: every
             picture, under its own name.
         hz: rate of the steps; UMI's cameras run at 59.94. Recorded timestamps must agree.
     """
