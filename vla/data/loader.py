@@ -12,7 +12,6 @@ from vla.data.batch import Batch
 from vla.data.store import TrajectoryStore
 from vla.data.window_reader import (
     WindowReader,
-    allocate_images,
     allocate_pinned,
     check_at_least,
 )
@@ -77,7 +76,7 @@ class WindowLoader:
 
     def windows(self, windows: NDArray[np.int64]) -> Batch:
         """The windows of these numbers (B,), 0 to `len(self)` - 1, as a batch."""
-        batch = self._reader.read(windows, allocate_pinned if self._pin else allocate_images)
+        batch = self._reader.read(windows, allocate_pinned if self._pin else None)
         return batch.pin_memory() if self._pin else batch
 
     def iterate(self, start_step: int) -> Iterator[Batch]:

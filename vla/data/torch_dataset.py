@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from vla.data.batch import Batch
 from vla.data.shared_images import Shape, SharedImages
 from vla.data.store import TrajectoryStore
-from vla.data.window_reader import WindowReader, allocate_images, check_at_least
+from vla.data.window_reader import WindowReader, check_at_least
 from vla.data.windows import WindowSampler
 
 
@@ -57,9 +57,9 @@ class WindowDataset(Dataset[Batch]):
 
     def __getitems__(self, windows: list[int]) -> Batch:
         """Several windows at once, as one batch; torch's DataLoader calls this by itself."""
-        return self.read(windows, allocate_images)
+        return self.read(windows)
 
-    def read(self, windows: list[int], allocate: Callable[[Shape], Tensor]) -> Batch:
+    def read(self, windows: list[int], allocate: Callable[[Shape], Tensor] | None = None) -> Batch:
         """Likewise, with pictures in the memory that `allocate` gives."""
         return self._reader.read(np.asarray(windows, np.int64), allocate)
 
