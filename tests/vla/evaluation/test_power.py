@@ -92,7 +92,8 @@ def test_what_cannot_be_shown_is_not_promised():
     assert power_paired(6, 1.0) == 1
     assert required_episodes(1e-5) is None
     assert "too few to show any" in describe_power(5, 1)
-    assert "200 episodes" in describe_power(50, 4)
+    assert describe_power(50, 4).startswith("200 episodes: another run on the same seeds")
+    assert "\n" not in describe_power(50, 4)
     assert "within one task" in describe_power(50, 4)
     assert "within" not in describe_power(50, 1)
 
