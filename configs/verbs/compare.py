@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -30,7 +31,7 @@ def main(job: CompareJob) -> None:
     )
     page = write_report(
         output / "report.html",
-        title=" against ".join(runs),
+        title=f"Comparison of {', '.join(runs)}",
         comparisons=comparisons,
         provenance={name: {"folder": str(r.directory), **r.setup} for name, r in runs.items()},
     )
@@ -68,27 +69,28 @@ def tabulate(comparison: RunComparison) -> Table:
     """Both rates, the difference and the tests, by task."""
     percent = f"{100 * (1 - comparison.alpha):g} %"
     table = Table(
-        title=f"success [95 % Wilson interval]; difference in points [{percent}, Newcombe]",
+        title=f"successes, 95 % Wilson interval; difference in points, {percent} Newcombe",
         title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
-    columns = ("task", comparison.first, comparison.second, "difference", "won alone", "p")
-    for name in (*columns, "adjusted p", "winner"):
-        table.add_column(name)
+    columns = ("task", comparison.first, comparison.second, "difference", "alone")
+    for name in (*columns, "p\nadjusted", "winner"):
+        table.add_column(name, overflow="fold", no_wrap=name == "difference")
     for row in comparison.rows:
         pairs = row.pairs
         table.add_row(
             row.task,
             show_rate(row.first),
             show_rate(row.second),
-            f"{100 * pairs.difference:+.1f} [{100 * pairs.low:+.1f}, {100 * pairs.high:+.1f}]",
+            f"{100 * pairs.difference:+.1f}\n{100 * pairs.low:.1f}, {100 * pairs.high:.1f}",
             f"{pairs.only_first} : {pairs.only_second}",
-            f"{pairs.p_value:.2g}",
-            f"{row.adjusted_p:.2g}",
+            f"{pairs.p_value:.2g}\n{row.adjusted_p:.2g}",
             getattr(comparison, row.winner) if row.winner else "none",
         )
     return table
 
 
 def show_rate(rate: Rate) -> str:
-    """A rate as text."""
-    return f"{rate.successes}/{rate.n} = {rate.rate:.2f} [{rate.low:.2f}, {rate.high:.2f}]"
+    """A rate as two lines of text."""
+    return f"{rate.successes}/{rate.n}\n{rate.low:.2f}–{rate.high:.2f}"

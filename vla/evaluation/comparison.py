@@ -80,18 +80,19 @@ class RunComparison:
     def sentence(self) -> str:
         """The verdict over all tasks in words."""
         row, pairs = self.pooled, self.pooled.pairs
-        interval = f"{100 * pairs.low:+.1f} to {100 * pairs.high:+.1f} points"
         if row.winner:
-            ahead, behind = self.first, self.second
+            names, bounds = (self.first, self.second), (pairs.low, pairs.high)
             if row.winner == "second":
-                ahead, behind = behind, ahead
+                names, bounds = names[::-1], (-pairs.high, -pairs.low)
             return (
-                f"{ahead} is better than {behind}: difference {100 * pairs.difference:+.1f} "
-                f"({interval}) on {pairs.n} shared episodes, adjusted p = {row.adjusted_p:.2g}."
+                f"{names[0]} is better than {names[1]} by {100 * abs(pairs.difference):.1f} points "
+                f"({100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}) on {pairs.n} shared episodes, "
+                f"adjusted p = {row.adjusted_p:.2g}."
             )
         if mcnemar_exact(pairs.n, 0) >= self.alpha:
             reason = f"{pairs.n} shared episodes could not show any difference"
         elif pairs.low <= 0 <= pairs.high:
+            interval = f"{100 * pairs.low:+.1f} to {100 * pairs.high:+.1f} points"
             reason = f"the difference may be anything from {interval}, 0 among them"
         else:
             reason = f"adjusted p = {row.adjusted_p:.2g} is not below {self.alpha:g}"

@@ -85,7 +85,7 @@ def show_comparison(comparison: RunComparison) -> str:
         difference = f"{100 * pairs.difference:+.1f}"
         winner = getattr(comparison, row.winner) if row.winner else "none"
         table.append([row.task, str(pairs.n), difference, *texts, split, *tests, winner])
-    head = ["", "n", "difference, points", "Newcombe", "bootstrap", "won alone", "p", "adjusted p"]
+    head = ["", "n", "points", "Newcombe", "bootstrap", "won alone", "p", "adjusted p"]
     body = f"<p>{escape(comparison.sentence)}</p>{draw_legend(names)}{draw_intervals(chart)}"
     body += _make_table([*head, "anytime p", "winner"], table, numbers=range(1, 9))
     note = (

@@ -46,7 +46,9 @@ def test_a_clear_winner_is_named_where_it_wins():
     assert (lift.more, push.more) == (0, None)
     assert push.bootstrap is None
     assert found.differing == ["provenance"]
-    assert found.sentence.startswith("B is better than A: difference -25.0 (")
+    assert found.sentence.startswith("B is better than A by 25.0 points (1")
+    (turned,) = compare_runs({"B": make_run(GOOD, weights="b"), "A": make_run(POOR)})
+    assert turned.sentence == found.sentence
     assert found.to_json()["pooled"]["winner"] == "second"
 
 
