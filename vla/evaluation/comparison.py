@@ -14,8 +14,6 @@ from vla.evaluation.sequential import SequentialComparison
 from vla.evaluation.statistics import PairedComparison, compare_paired, mcnemar_exact
 
 POWER = 0.8
-SCENE = ("embodiment", "world", "max_steps")
-"""What two setups must share for their episodes to be pairs."""
 ALL_TASKS = "all tasks"
 
 Key = tuple[str, int]
@@ -78,7 +76,11 @@ class RunComparison:
 
     @property
     def sentence(self) -> str:
-        """The verdict over all tasks in words."""
+        """The verdict over all tasks in words, and what was left out."""
+        unpaired = self.pooled.pairs.unpaired
+        return self._judge() + (f" {unpaired} episodes of one run alone left out." * bool(unpaired))
+
+    def _judge(self) -> str:
         row, pairs = self.pooled, self.pooled.pairs
         if row.winner:
             names, bounds = (self.first, self.second), (pairs.low, pairs.high)
@@ -132,13 +134,9 @@ def compare_runs(runs: Mapping[str, Evaluation], *, alpha: float = 0.05) -> list
     for names in couples:
         first, second = (_index(runs[name]) for name in names)
         require_same_scenes(names, (runs[names[0]], runs[names[1]]))
-        shared = sorted(first.keys() & second.keys(), key=lambda key: (key[1], key[0]))
         tasks = dict.fromkeys(key[0] for key in first if key in second)
-        single = [
-            _compare(task, first, second, [key for key in shared if key[0] == task], alpha)
-            for task in tasks
-        ]
-        found.append((single, _compare(ALL_TASKS, first, second, shared, alpha)))
+        single = [_compare(task, first, second, alpha) for task in tasks]
+        found.append((single, _compare(ALL_TASKS, first, second, alpha)))
     pooled = _decide([pooled for _, pooled in found], alpha)
     singles = iter(_decide([row for rows, _ in found for row in rows], alpha))
     return [
@@ -158,17 +156,17 @@ def require_same_scenes(names: tuple[str, str], runs: tuple[Evaluation, Evaluati
     """Refuse runs whose episodes are not pairs.
 
     Raises:
-        DataError: no shared (task, seed); another world, embodiment, step limit, instruction
-            or first picture.
+        DataError: no shared (task, seed); another world, step limit, instruction or first
+            picture.
     """
     title = f"{names[0]} and {names[1]}"
-    for key in SCENE:
-        ours, theirs = (run.setup.get(key) for run in runs)
-        if ours != theirs:
-            raise DataError(
-                f"{title} were not run on the same scenes: {key} is {ours!r} and {theirs!r}. "
-                "Evaluate both checkpoints with the same options."
-            )
+    ours, theirs = (_describe_scene(run.setup) for run in runs)
+    if differing := _list_differences(ours, theirs):
+        values = ", ".join(f"{k} is {ours.get(k)!r} and {theirs.get(k)!r}" for k in differing)
+        raise DataError(
+            f"{title} were not run on the same scenes: {values}. "
+            "Evaluate both checkpoints with the same options."
+        )
     first, second = map(_index, runs)
     shared = [key for key in first if key in second]
     if not shared:
@@ -195,6 +193,16 @@ def correct_holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def _describe_scene(setup: Mapping[str, Any]) -> dict[str, Any]:
+    """What two setups must share. Which other tasks were run decides no scene; that policy and
+    world fit each other was checked before.
+    """
+    world = setup.get("world")
+    parts = world if isinstance(world, Mapping) else {"type": world}
+    scene = {f"world.{key}": value for key, value in parts.items() if key != "tasks"}
+    return {**scene, "max_steps": setup.get("max_steps")}
+
+
 def _index(run: Evaluation) -> dict[Key, EpisodeResult]:
     return {(episode.task, episode.seed): episode for episode in run.episodes}
 
@@ -203,11 +211,14 @@ def _compare(
     task: str,
     first: Mapping[Key, EpisodeResult],
     second: Mapping[Key, EpisodeResult],
-    shared: Sequence[Key],
     alpha: float,
 ) -> TaskComparison:
     """Everything but the verdict, which needs the whole family."""
-    mine, theirs = ({k: run[k].success for k in shared} for run in (first, second))
+    mine, theirs = (
+        {key: run[key].success for key in run if task in (key[0], ALL_TASKS)}
+        for run in (first, second)
+    )
+    shared = sorted(mine.keys() & theirs.keys(), key=lambda key: (key[1], key[0]))
     pairs = compare_paired(mine, theirs, 1 - alpha)
     sequence = SequentialComparison(alpha=alpha)
     for key in shared:

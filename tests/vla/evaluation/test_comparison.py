@@ -88,7 +88,10 @@ def test_only_shared_episodes_count():
     short = make_run({"lift": [1] * 10, "reach": [0] * 5})
     (found,) = compare_runs({"A": make_run(GOOD), "B": short})
     assert [row.task for row in found.rows] == ["all tasks"]
-    assert (found.pooled.pairs.n, found.pooled.pairs.unpaired) == (10, 0)
+    assert (found.pooled.pairs.n, found.pooled.pairs.unpaired) == (10, 75)
+    assert (found.tasks[0].pairs.n, found.tasks[0].pairs.unpaired) == (10, 30)
+    assert found.pooled.bootstrap == found.tasks[0].bootstrap
+    assert found.sentence.endswith("75 episodes of one run alone left out.")
 
 
 @pytest.mark.parametrize(
@@ -110,6 +113,15 @@ def test_runs_of_other_worlds_are_refused(key, value):
     other = replace(run, setup={**run.setup, key: value})
     with pytest.raises(DataError, match=f"A and B were not run on the same scenes: {key}"):
         compare_runs({"A": run, "B": other})
+
+
+def test_which_other_tasks_were_run_does_not_matter():
+    runs = {}
+    for name, tasks in (("A", ["lift", "push"]), ("B", ["lift"])):
+        run = make_run({task: GOOD[task] for task in tasks})
+        runs[name] = replace(run, setup={**run.setup, "world": {"tasks": tasks, "hz": 10}})
+    (found,) = compare_runs(runs)
+    assert (found.pooled.pairs.n, found.differing) == (40, ["world"])
 
 
 def test_options_that_make_no_sense_are_refused():
