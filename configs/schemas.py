@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+from configs.compare_job import CompareJob
 from configs.data_jobs import (
     DataCheckJob,
     DataCompactJob,
@@ -272,6 +273,7 @@ JOBS: dict[str, type] = {
     "data edit": DataEditJob,
     "train": TrainJob,
     "eval": EvalJob,
+    "compare": CompareJob,
     "run": RunJob,
     "report": ReportJob,
     "list": ListJob,

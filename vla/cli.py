@@ -17,6 +17,7 @@ VERBS = {
     "data": "Look at, check, split, merge and edit trajectory stores: `vla data --help`",
     "train": "Train a policy on a store; writes checkpoints, curves and a report",
     "eval": "Evaluate a checkpoint over tasks and seeds; intervals, videos, report",
+    "compare": "Compare finished evaluations on the scenes they share; winner or none",
     "run": "Drive a robot (or the simulated arm) with a checkpoint, through the safety gate",
     "report": "Gather finished runs into one HTML page",
     "list": "Show every group of the configuration and what can be chosen in it",

@@ -15,6 +15,7 @@ from vla.errors import ConfigError
 from vla.evaluation.conditions import compare_conditions
 from vla.evaluation.evaluate import evaluate
 from vla.evaluation.journal import EpisodeResult
+from vla.evaluation.power import describe_power
 from vla.evaluation.report import write_report
 from vla.evaluation.result import Evaluation, Rate
 from vla.files import write_json
@@ -26,6 +27,7 @@ def main(job: EvalJob) -> None:
     body = job.world.embodiment()  # a Gymnasium world builds an environment to find out
     policy, weights = load_policy(job.checkpoint, device=job.device, embodiment=body)
     policy.embodiment.require(body, mine="policy", theirs="world")
+    console.print(describe_power(job.evaluation.episodes, len(job.world.tasks)))
     results = {}
     for condition in job.evaluation.conditions:
         results[condition] = run_condition(job, condition, policy, weights, console)

@@ -118,6 +118,9 @@ def test_a_checkpoint_cannot_name_what_the_table_lacks():
         (["data", "check", "path=/nope"], "trajectory store"),
         (["data", "edit", "path=x", "output=y", "trim=[3:7:2]"], "EPISODE:FIRST:STOP"),
         (["eval", "checkpoint=/nope"], "No checkpoint in /nope"),
+        (["compare"], "Give runs="),
+        (["compare", "runs=[a]"], "give two or more folders"),
+        (["compare", "runs=[a,b]"], "a holds no finished evaluation of condition=given"),
         (["record", "world.tasks=[reech]", "output=/nope/x"], "Did you mean 'reach'"),
     ],
 )

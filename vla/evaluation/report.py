@@ -1,12 +1,13 @@
 """One HTML file that shows what a policy can do, and how that is known."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from vla.evaluation import sections
+from vla.evaluation.comparison import RunComparison
 from vla.evaluation.result import Evaluation
 from vla.files import write_bytes
 
@@ -18,6 +19,7 @@ def write_report(
     evaluations: Mapping[str, Evaluation] | None = None,
     reference: str = "given",
     chance: float | None = None,
+    comparisons: Sequence[RunComparison] = (),
     metrics: str | Path | None = None,
     open_loop: Mapping[str, Any] | None = None,
     live: Mapping[str, Any] | None = None,
@@ -36,6 +38,7 @@ def write_report(
         reference: the condition whose rates, films and setup are shown; the first one when it is
             not among them.
         chance: success rate in 0..1 of guessing, drawn as a line.
+        comparisons: runs against each other, what `compare_runs` returns.
         metrics: JSON-lines file of a training run.
         open_loop: per store's name, what `measure_open_loop` returns.
         live: summary of a live run; {"edges", "counts"} and lists of samples become histograms,
@@ -61,6 +64,7 @@ def write_report(
             sections.show_films(main),
         ]
     parts += [
+        *map(sections.show_comparison, comparisons),
         *(sections.show_open_loop(name, result) for name, result in (open_loop or {}).items()),
         sections.show_training(Path(metrics) if metrics is not None else None),
         sections.show_live(live, Path(flight) if flight is not None else None),

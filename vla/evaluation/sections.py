@@ -14,6 +14,7 @@ from vla.evaluation.charts import (
     draw_lines,
     format_number,
 )
+from vla.evaluation.comparison import RunComparison
 from vla.evaluation.conditions import compare_conditions
 from vla.evaluation.result import Evaluation, Rate
 from vla.evaluation.videos import film_path
@@ -54,9 +55,9 @@ def show_conditions(
         use = "–" if effect.language_use is None else f"{effect.language_use:.2f}"
         interval = f"{100 * pairs.low:+.0f} to {100 * pairs.high:+.0f}"
         split = f"{pairs.only_first} : {pairs.only_second}"
-        p_value = "< 0.0001" if pairs.p_value < 1e-4 else f"{pairs.p_value:.4f}"
         points = f"{100 * pairs.difference:+.0f} ({interval})"
-        table.append([f"{reference} – {name}", str(pairs.n), points, split, p_value, use])
+        shown = _format_p(pairs.p_value)
+        table.append([f"{reference} – {name}", str(pairs.n), points, split, shown, use])
     head = ["pair", "n", "difference, points", "won alone", "p", "language use"]
     note = (
         "Same scenes and seeds; only the words differ. Difference with Newcombe's 95 % interval "
@@ -69,6 +70,31 @@ def show_conditions(
     body = draw_legend(names, "chance" if chance is not None else "")
     body += draw_intervals(rows, chance) + _make_table(head, table, numbers=range(1, 6))
     return _section("Does it listen? Instruction conditions", body, note)
+
+
+def show_comparison(comparison: RunComparison) -> str:
+    """Two runs on the scenes they share: the verdict, both rates, the tests."""
+    names, chart, table = (comparison.first, comparison.second), [], []
+    for row in comparison.rows:
+        pairs = row.pairs
+        chart += [_make_row(row.task, row.first, 0), _make_row("", row.second, 1)]
+        bounds = [(pairs.low, pairs.high), row.bootstrap]
+        texts = ["–" if b is None else f"{100 * b[0]:+.1f} to {100 * b[1]:+.1f}" for b in bounds]
+        tests = map(_format_p, (pairs.p_value, row.adjusted_p, row.anytime_p))
+        split = f"{pairs.only_first} : {pairs.only_second}"
+        difference = f"{100 * pairs.difference:+.1f}"
+        winner = getattr(comparison, row.winner) if row.winner else "none"
+        table.append([row.task, str(pairs.n), difference, *texts, split, *tests, winner])
+    head = ["", "n", "points", "Newcombe", "bootstrap", "won alone", "p", "adjusted p"]
+    body = f"<p>{escape(comparison.sentence)}</p>{draw_legend(names)}{draw_intervals(chart)}"
+    body += _make_table([*head, "anytime p", "winner"], table, numbers=range(1, 9))
+    note = (
+        f"Same scenes and seeds. Intervals of {100 * (1 - comparison.alpha):g} %, those of single "
+        "rates Wilson's of 95 %; p from the exact McNemar test, adjusted after Holm; anytime p "
+        "holds also for who adds episodes and looks again. Not the luck of one training run. "
+        f"Setups differ in: {', '.join(comparison.differing) or 'nothing'}."
+    )
+    return _section(f"{names[0]} against {names[1]}", body, note)
 
 
 def show_training(metrics: Path | None) -> str:
@@ -257,6 +283,10 @@ def _draw_samples(name: str, samples: list[float], unit: str) -> str:
         return ""
     counts, edges = np.histogram(samples, bins=40)
     return draw_histogram(name, edges.tolist(), counts.tolist(), unit)
+
+
+def _format_p(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
 
 
 def _format_seconds(seconds: float) -> str:
