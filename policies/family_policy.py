@@ -140,6 +140,10 @@ class FamilyPolicy(nn.Module):
             images[role] = observation.images[names[index]] if names[index] else black
         pending = observation.pending
         if pending is not None:
+            if pending.shape[1] != len(body.action):
+                raise ShapeError(
+                    f"Pending has {pending.shape[1]} axes; {body.name!r} has {len(body.action)}."
+                )
             pending = self.action.enter(self._told(to_relative, pending, observation), index)
         return replace(
             observation,

@@ -158,7 +158,7 @@ def test_a_body_without_pairs_cannot_be_relative():
 def test_relative_actions_are_overfitted():
     policy, data = build("regression", relative_actions=True), batch()
     optimizer = torch.optim.Adam(policy.parameters(), 3e-3)
-    for _ in range(150):
+    for _ in range(80):
         loss, _ = policy.loss(replace(data, labels={}), generator=seeded())
         optimizer.zero_grad()
         loss.backward()
