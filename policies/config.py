@@ -48,6 +48,9 @@ class VlaPolicyConfig(PolicyConfig):
             data never move them. Axes of unit "1" between 0 and 1 always are.
         grounding_weight: of the loss on the labels that both backbone and batch have.
         state_noise: standard deviation of noise on the normalised state while training.
+        relative_actions: predict how far each absolute action axis is from the newest state
+            axis of the same name and unit; delta axes and those without such a partner stay
+            as they are. Bodies, windows and plans keep absolute actions; see `relative.py`.
     """
 
     kind: str = "vla"
@@ -59,6 +62,7 @@ class VlaPolicyConfig(PolicyConfig):
     bounded_axes: list[str] = field(default_factory=list)
     grounding_weight: float = 1.0
     state_noise: float = 0.0
+    relative_actions: bool = False
 
     def __post_init__(self) -> None:
         require_positive(self, "history", "horizon")
@@ -68,7 +72,12 @@ class VlaPolicyConfig(PolicyConfig):
                 raise ConfigError(f"VlaPolicyConfig.{name} is negative.")
 
     def build(self, embodiment: Embodiment, statistics: "Statistics | None") -> "Policy":
-        """Make the untrained policy. Raises StatisticsError when the statistics do not fit."""
+        """Make the untrained policy.
+
+        Raises:
+            StatisticsError: when the statistics do not fit.
+            ConfigError: for axes that the options need and the embodiment does not have.
+        """
         from policies.vla_policy import VlaPolicy
 
         return VlaPolicy(self, embodiment, statistics)

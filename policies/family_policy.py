@@ -2,10 +2,12 @@
 
 Each body keeps the statistics of its own data: states are normalised by them on the way in
 and plans restored on the way out. Slots a body has no axis for are learned as 0, as in pi0
-(arXiv:2410.24164), so that sampling stays where training was.
+(arXiv:2410.24164), so that sampling stays where training was. With relative actions a slot
+that bodies share may be told from the state for one of them and be absolute for another
+that does not sense it; their own statistics bring both to the same range.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,11 +17,12 @@ from torch import Tensor, nn
 
 from policies.config import VlaPolicyConfig
 from policies.normalizer import Normalizer
+from policies.relative import Pairs, pair, to_absolute, to_relative
 from policies.vla_policy import VlaPolicy, require_known
-from vla.embodiment import Embodiment
+from vla.embodiment import Axis, Embodiment
 from vla.errors import ShapeError
 from vla.family import Family
-from vla.types import ActionChunk, Observation
+from vla.types import ActionChunk, Float32, Observation
 
 if TYPE_CHECKING:
     from vla.data.batch import Batch
@@ -36,7 +39,8 @@ class FamilyPolicy(nn.Module):
 
     Raises:
         StatisticsError: when statistics do not fit, naming body and axis.
-        ConfigError: when `bounded_axes` names an axis that no body has.
+        ConfigError: when `bounded_axes` names an axis that no body has, or actions shall be
+            relative and no body has an action axis that they can be told from.
     """
 
     def __init__(
@@ -48,14 +52,23 @@ class FamilyPolicy(nn.Module):
         super().__init__()
         self.family = family
         self.history, self.horizon = config.history, config.horizon
-        # Bounds that a member's axes are scaled by belong to its own normalizers.
+        # Bounds that a member's axes are scaled by belong to its own normalizers; so does what
+        # its actions are told from: the inner policy's states and actions are pure numbers.
         require_known(config, family.members)
-        self.inner = VlaPolicy(replace(config, bounded_axes=[]), family.joint, None)
+        plain = replace(config, bounded_axes=[], relative_actions=False)
+        self.inner = VlaPolicy(plain, family.joint, None)
         self.inner.state_normalizer.pass_through()
         self.inner.action_normalizer.pass_through()
-        self.state = JointNormalizer(family, "state", config)
-        self.action = JointNormalizer(family, "action", config)
+        self._pairs = pair(family.members, relative=config.relative_actions)
+        self._joint_pairs = [
+            pairs.placed(family.slots("action", index), family.slots("state", index))
+            for index, pairs in enumerate(self._pairs)
+        ]
+        told = [p.axes(body) for p, body in zip(self._pairs, family.members, strict=True)]
+        self.state = JointNormalizer(family, "state", [b.state for b in family.members], config)
+        self.action = JointNormalizer(family, "action", told, config)
         for index, known in enumerate(statistics or []):
+            self._pairs[index].require(known, family.members[index], config.horizon)
             self.state.members[index].fill(known.state)
             self.action.members[index].fill(known.action)
         self._member = 0
@@ -77,7 +90,12 @@ class FamilyPolicy(nn.Module):
             raise ShapeError("The batch does not say which body it is of; use a MixtureLoader.")
         absent = (batch.mask == 0).all(dim=1, keepdim=True)  # (B, 1, A): no such axis, or no row
         real = batch.mask.amax(dim=2, keepdim=True)  # (B, H, 1): a row of the episode
-        actions = self.action(batch.actions, batch.member).masked_fill(absent, 0.0)
+        told = batch.actions.clone()
+        for index in batch.member.unique().tolist():
+            mine = batch.member == index
+            present = batch.state[mine][:, -1]
+            told[mine] = to_relative(told[mine], present, self._joint_pairs[index])
+        actions = self.action(told, batch.member).masked_fill(absent, 0.0)
         texts = [
             self._speak(words, member)
             for words, member in zip(batch.instruction, batch.member.tolist(), strict=True)
@@ -121,19 +139,26 @@ class FamilyPolicy(nn.Module):
             black = np.zeros(shape, np.uint8)
             images[role] = observation.images[names[index]] if names[index] else black
         pending = observation.pending
+        if pending is not None:
+            if pending.shape[1] != len(body.action):
+                raise ShapeError(
+                    f"Pending has {pending.shape[1]} axes; {body.name!r} has {len(body.action)}."
+                )
+            pending = self.action.enter(self._told(to_relative, pending, observation), index)
         return replace(
             observation,
             images=images,
             depth={},
             state=self.state.enter(observation.state, index),
             instruction=self._speak(observation.instruction, index),
-            pending=None if pending is None else self.action.enter(pending, index),
+            pending=pending,
         )
 
     def _leave(self, chunk: ActionChunk, observation: Observation) -> ActionChunk:
         """A plan in the present body's own axes and units, within its bounds."""
         axes = self.family.members[self._member].action
-        rows = self.action.leave(chunk.actions, self._member)
+        told = self.action.leave(chunk.actions, self._member)
+        rows = self._told(to_absolute, told, observation)
         low, high = (
             np.array([getattr(a, key) for a in axes], np.float32) for key in ("low", "high")
         )
@@ -141,6 +166,13 @@ class FamilyPolicy(nn.Module):
         if observation.pending is not None:
             rows[: len(observation.pending)] = observation.pending  # exactly, unrounded
         return ActionChunk(actions=rows, time=chunk.time)
+
+    def _told(
+        self, way: Callable[[Tensor, Tensor, Pairs], Tensor], rows: Float32, seen: Observation
+    ) -> Float32:
+        """Rows (n, D) of the present body, told `way` from where `seen` says that it is."""
+        present = torch.from_numpy(seen.state[-1])
+        return way(torch.from_numpy(rows), present, self._pairs[self._member]).numpy()
 
     def _speak(self, instruction: str, member: int) -> str:
         """The instruction, after the body's name when there are several."""
@@ -150,21 +182,29 @@ class FamilyPolicy(nn.Module):
 
 
 class JointNormalizer(nn.Module):
-    """The members' normalizers of "state" or "action", applied in joint slots."""
+    """The members' normalizers of "state" or "action", applied in joint slots.
 
-    def __init__(self, family: Family, what: str, config: VlaPolicyConfig):
+    `axes` are each member's, in the order of its own vector.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        what: str,
+        axes: Sequence[tuple[Axis, ...]],
+        config: VlaPolicyConfig,
+    ):
         super().__init__()
         self.width = len(getattr(family.joint, what))
         self.slots = [
             torch.from_numpy(family.slots(what, index)) for index in range(len(family.members))
         ]
         self.members = nn.ModuleList()
-        for body in family.members:
-            axes = getattr(body, what)
-            bounded = [a.name for a in axes if a.name in config.bounded_axes]
+        for body, mine in zip(family.members, axes, strict=True):
+            bounded = [a.name for a in mine if a.name in config.bounded_axes]
             self.members.append(
                 Normalizer(
-                    axes,
+                    mine,
                     what=f"{what} of {body.name!r}",
                     mode=config.normalization,
                     bounded=bounded,

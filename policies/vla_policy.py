@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from policies.config import VlaPolicyConfig
 from policies.heads.interface import draw
 from policies.normalizer import Normalizer
+from policies.relative import pair, to_absolute, to_relative
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError, ShapeError
 from vla.types import ActionChunk, Observation
@@ -45,10 +46,12 @@ class VlaPolicy(nn.Module):
         self.state_normalizer = Normalizer(
             embodiment.state, what="state", mode=mode, bounded=bounded
         )
+        (self._pairs,) = pair((embodiment,), relative=config.relative_actions)
         self.action_normalizer = Normalizer(
-            embodiment.action, what="action", mode=mode, bounded=bounded
+            self._pairs.axes(embodiment), what="action", mode=mode, bounded=bounded
         )
         if statistics is not None:
+            self._pairs.require(statistics, embodiment, config.horizon)
             self.state_normalizer.fill(statistics.state)
             self.action_normalizer.fill(statistics.action)
         self.backbone = config.backbone.build(embodiment, history=config.history)
@@ -71,7 +74,8 @@ class VlaPolicy(nn.Module):
             Scalar loss = "action" + grounding_weight * "grounding", and these parts, detached.
             Samples without a real action entry do not count.
         """
-        actions = self.action_normalizer(batch.actions)
+        told = to_relative(batch.actions, batch.state[:, -1], self._pairs)
+        actions = self.action_normalizer(told)
         state = self._normalize_state(batch.state)
         if self.config.state_noise > 0:
             state = state + self.config.state_noise * draw(state, generator)
@@ -128,9 +132,11 @@ class VlaPolicy(nn.Module):
         pending = None
         if rows:
             committed = np.stack([o.pending for o in observations])
-            pending = self.action_normalizer(torch.from_numpy(committed).to(device))
+            told = to_relative(torch.from_numpy(committed).to(device), state[:, -1], self._pairs)
+            pending = self.action_normalizer(told)
         context = self.backbone.encode(images, texts, self._normalize_state(state))
-        plan = self.action_normalizer.inverse(self.head.sample(context, pending, noise).float())
+        told = self.action_normalizer.inverse(self.head.sample(context, pending, noise).float())
+        plan = to_absolute(told, state[:, -1], self._pairs)
         low = np.array([axis.low for axis in self.embodiment.action], np.float32)
         high = np.array([axis.high for axis in self.embodiment.action], np.float32)
         actions = np.clip(plan.cpu().numpy(), low, high)

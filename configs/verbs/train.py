@@ -33,11 +33,13 @@ def main(job: TrainJob) -> None:
             "lerobot-train, and evaluate the result with `vla eval checkpoint=FOLDER`."
         )
     data = job.data.open()
-    contract = data.describe()
+    rows = job.policy.horizon if job.policy.relative_actions else 0
+    statistics = data.statistics(relative_rows=rows)
+    contract = data.describe(statistics)
     if job.resume:
         require_same_data(job.output, contract)
     torch.manual_seed(job.training.seed)  # the initial weights
-    policy = build_policy(job.policy, data.body, data.statistics()).to(pick_device(job.device))
+    policy = build_policy(job.policy, data.body, statistics).to(pick_device(job.device))
     windows = {
         "history": job.policy.history,
         "horizon": job.policy.horizon,
@@ -59,7 +61,7 @@ def main(job: TrainJob) -> None:
     )
     if not result.finished:
         raise SystemExit(3)  # the loop has said how to go on
-    conclude(job, data)
+    conclude(job, data, contract["data"])
 
 
 def require_same_data(output: str, contract: dict[str, Any]) -> None:
@@ -76,7 +78,7 @@ def require_same_data(output: str, contract: dict[str, Any]) -> None:
             )
 
 
-def conclude(job: TrainJob, data: "TrainingData") -> None:
+def conclude(job: TrainJob, data: "TrainingData", described: dict[str, Any]) -> None:
     """Measure the deployed weights on each store's held-out episodes and write the report."""
     from vla.evaluation.open_loop import measure_open_loop
     from vla.evaluation.report import write_report
@@ -96,7 +98,7 @@ def conclude(job: TrainJob, data: "TrainingData") -> None:
         title=f"Training on {', '.join(store.name for store in data.stores)}",
         metrics=output / "metrics.jsonl",
         open_loop=errors,
-        provenance={"job": asdict(job), "data": data.describe()["data"]},
+        provenance={"job": asdict(job), "data": described},
     )
     console.print(f"Report: {page}\nNext: vla eval checkpoint={job.output}")
 

@@ -32,9 +32,14 @@ def kind(request):
     return request.param
 
 
+@pytest.fixture(params=[False, True], ids=["absolute", "relative"])
+def relative(request):
+    return request.param
+
+
 @pytest.fixture
-def policy(kind):
-    return stir(build(kind))
+def policy(kind, relative):
+    return stir(build(kind, relative_actions=relative))
 
 
 @pytest.fixture
@@ -85,8 +90,8 @@ def test_policy_keeps_the_protocol(policy):
     assert isinstance(policy, Policy)
     chunks = policy.act(observations(3), seeds=[0, 1, 2])
     assert [chunk.time for chunk in chunks] == [0.0, 1.0, 2.0]
-    low = np.array([axis.low for axis in EMBODIMENT.action], np.float32)
-    high = np.array([axis.high for axis in EMBODIMENT.action], np.float32)
+    low = np.array([axis.low for axis in policy.embodiment.action], np.float32)
+    high = np.array([axis.high for axis in policy.embodiment.action], np.float32)
     for chunk in chunks:
         assert chunk.actions.shape == (HORIZON, AXES)
         assert (chunk.actions >= low).all()
@@ -134,10 +139,10 @@ def test_pending_rows_come_back_unchanged(policy):
         np.testing.assert_array_equal(chunk.actions[:rows], observation.pending)
 
 
-def test_weights_are_the_whole_policy(kind, policy, tmp_path):
+def test_weights_are_the_whole_policy(kind, relative, policy, tmp_path):
     """Statistics included: a policy built without them acts alike once weights are loaded."""
     save_file(policy.state_dict(), tmp_path / "weights.safetensors")
-    other = build(kind, seed=1, filled=False)
+    other = build(kind, seed=1, filled=False, relative_actions=relative)
     other.load_state_dict(load_file(tmp_path / "weights.safetensors"))
     seen = observations(2)
     for one, two in zip(policy.act(seen, seeds=[0, 1]), other.act(seen, seeds=[0, 1]), strict=True):

@@ -8,6 +8,7 @@ import torch
 from policies.backbones.config import TinyConfig
 from policies.config import VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
+from policies.relative import pair
 from vla.data.batch import Batch
 from vla.data.stats import Statistics, VectorStatistics
 from vla.embodiment import Axis, Camera, Embodiment
@@ -24,6 +25,12 @@ EMBODIMENT = Embodiment(
     ),
     cameras={"front": Camera(height=16, width=16), "wrist": Camera(height=16, width=16)},
     hz=10.0,
+)
+# As `EMBODIMENT`, but one action axis is where a joint shall be: it fits the same batches.
+REACHING = replace(
+    EMBODIMENT,
+    name="reaching",
+    action=(Axis(name="joint1", unit="rad", low=-3, high=3), *EMBODIMENT.action[1:]),
 )
 TINY = TinyConfig(width=32, layers=1, attention_heads=2, channels=8, blocks=2, grid=8, keypoints=4)
 _SMALL = {"width": 32, "layers": 1, "attention_heads": 2}
@@ -53,16 +60,19 @@ def vector_statistics(axes, **changes):
     return replace(plain, **changes)
 
 
-def statistics(embodiment=EMBODIMENT):
+def statistics(embodiment=EMBODIMENT, *, relative=False):
+    (pairs,) = pair((embodiment,), relative=relative)
     return Statistics(
         state=vector_statistics(embodiment.state),
-        action=vector_statistics(embodiment.action),
+        action=vector_statistics(pairs.axes(embodiment)),
         source="made up",
+        relative=pairs.names(embodiment),
+        horizon=HORIZON if relative else 0,
     )
 
 
 def build(head, *, seed=0, backbone=TINY, filled=True, **options):
-    """A policy with the head's kind or config."""
+    """A policy with the head's kind or config; of `REACHING` when actions are relative."""
     torch.manual_seed(seed)
     config = VlaPolicyConfig(
         horizon=HORIZON,
@@ -70,7 +80,9 @@ def build(head, *, seed=0, backbone=TINY, filled=True, **options):
         head=HEADS[head] if isinstance(head, str) else head,
         **options,
     )
-    return config.build(EMBODIMENT, statistics() if filled else None)
+    relative = config.relative_actions
+    body = REACHING if relative else EMBODIMENT
+    return config.build(body, statistics(body, relative=relative) if filled else None)
 
 
 def stir(policy, seed=0):

@@ -99,7 +99,7 @@ def test_bounded_axes_must_exist():
 def test_far_states_saturate():
     policy, seen = build("regression"), observations(1)[0]
     far, farther = (replace(seen, state=np.full_like(seen.state, v)) for v in (50.0, 5000.0))
-    one, two = policy.act([far, farther], seeds=[0, 0])
+    one, two = (policy.act([each], seeds=[0])[0] for each in (far, farther))
     np.testing.assert_array_equal(one.actions, two.actions)
 
 

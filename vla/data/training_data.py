@@ -1,5 +1,6 @@
 """Opened stores as a training run sees them: bodies, statistics, batches."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from vla.data.config import ROLES, DataConfig, MixtureConfig
 from vla.data.loader import WindowLoader
 from vla.data.mixture import MixtureLoader
-from vla.data.stats import Statistics, pool_statistics
+from vla.data.stats import Part, Statistics, pool_relative_statistics, pool_statistics
 from vla.data.store import TrajectoryStore
 from vla.data.window_reader import WindowReader
 from vla.embodiment import Embodiment
@@ -49,11 +50,18 @@ class TrainingData:
         """Episodes of a split over all stores."""
         return sum(len(self.episodes(store, split)) for store in self.stores)
 
-    def statistics(self) -> list[Statistics]:
-        """Of the training split, one per body; stores of one body are pooled."""
-        parts: dict[int, list[tuple[TrajectoryStore, NDArray[np.int64]]]] = {}
+    def statistics(self, *, relative_rows: int = 0) -> list[Statistics]:
+        """Of the training split, one per body; stores of one body are pooled.
+
+        Args:
+            relative_rows: rows of the chunks whose actions are told from the state, see
+                `pool_relative_statistics`; 0 when they are not.
+        """
+        parts: dict[int, list[Part]] = {}
         for store, member in zip(self.stores, self._members, strict=True):
             parts.setdefault(member, []).append((store, self.episodes(store, "train")))
+        if relative_rows:
+            return [pool_relative_statistics(parts[i], relative_rows) for i in sorted(parts)]
         return [pool_statistics(parts[member]) for member in sorted(parts)]
 
     def load(
@@ -111,13 +119,13 @@ class TrainingData:
         config = self._config
         return list(config.weights.values()) if isinstance(config, MixtureConfig) else [1.0]
 
-    def describe(self) -> dict[str, Any]:
-        """What a checkpoint keeps of its data, JSON values."""
+    def describe(self, statistics: Sequence[Statistics]) -> dict[str, Any]:
+        """What a checkpoint keeps of its data and their `statistics`, JSON values."""
         body = self.body
         kept = {"family" if isinstance(body, Family) else "embodiment": body.to_json()}
         return {
             **kept,
-            "statistics": [known.to_json() for known in self.statistics()],
+            "statistics": [known.to_json() for known in statistics],
             "data": {
                 "stores": {store.name: store.hash for store in self.stores},
                 "held_out": self._config.held_out,

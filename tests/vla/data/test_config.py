@@ -39,7 +39,7 @@ def test_mixture_of_stores(store, meaning, share):
     assert len(data.body.members) == 1  # equal bodies: one normalisation over both
     assert data.statistics()[0].state.count == 28 + 14
     assert loader.batch(0).images["main"].shape == (2, 1, 8, 8, 3)
-    kept = data.describe()["data"]["stores"]
+    kept = data.describe(data.statistics())["data"]["stores"]
     assert kept == {"store": data.stores[0].hash, "half": data.stores[1].hash}
     with pytest.raises(DataError, match="held_out"):
         data.load("held_out", **WINDOWS)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,8 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vla.data.stats import FIELDS, Statistics, compute_statistics, summarize
+from vla.data.stats import (
+    FIELDS,
+    Statistics,
+    compute_statistics,
+    pair_axes,
+    pool_relative_statistics,
+    summarize,
+)
 from vla.data.store import TrajectoryStore
+from vla.data.window_reader import WindowReader
+from vla.embodiment import Axis
 from vla.errors import StatisticsError
 
 
@@ -101,3 +111,67 @@ def test_usable_statistics_pass(store):
 def test_no_episodes(store):
     with pytest.raises(StatisticsError, match="no episodes"):
         compute_statistics(store, [])
+
+
+@pytest.fixture
+def reaching(tmp_path, embodiment, make_trajectory):
+    """A store whose actions are where q2 and q0 shall be, and a delta; one episode is a film."""
+    action = (
+        Axis(name="q2", unit="rad", low=-4, high=4),
+        Axis(name="dx", unit="m", low=-2, high=2, mode="delta"),
+        Axis(name="q0", unit="rad", low=-4, high=4),
+    )
+    body = replace(embodiment, action=action)
+    store = TrajectoryStore.create(tmp_path / "reaching", embodiment=body, provenance={})
+    for seed, length in enumerate((5, 1, 9, 4)):
+        plan = np.random.default_rng(seed).uniform(-1, 1, (length, 3)).astype(np.float32)
+        store.append(make_trajectory(length, seed, action=None if seed == 3 else plan))
+    return store
+
+
+def test_only_absolute_axes_of_one_name_and_unit_pair_up(reaching, embodiment):
+    assert pair_axes(reaching.embodiment) == {0: 2, 2: 0}
+    assert pair_axes(embodiment) == {}
+    metres, still = replace(reaching.embodiment.action[0], unit="m"), embodiment.state
+    assert pair_axes(replace(embodiment, action=(metres,))) == {}
+    speed = (replace(still[2], mode="delta"),)
+    assert pair_axes(replace(reaching.embodiment, state=speed)) == {}
+
+
+@pytest.mark.parametrize("horizon", [1, 4, 30])
+def test_relative_statistics_are_those_of_all_training_windows(reaching, horizon):
+    chosen = np.array([0, 1, 2, 3])
+    reader = WindowReader(reaching, history=1, horizon=horizon, episodes=chosen, cameras=[])
+    windows = reader.read(np.arange(len(reader)))
+    got = pool_relative_statistics([(reaching, chosen)], horizon)
+    assert got.relative == ("q2", "q0")
+    assert got.horizon == horizon
+    plain = compute_statistics(reaching, chosen)
+    for axis, partner in ((0, 2), (2, 0)):
+        gaps = windows.actions[:, :, axis].double() - windows.state[:, -1, partner, None].double()
+        table = gaps[windows.mask[:, :, axis] > 0].numpy()
+        want = summarize(table[:, None], ("x",))
+        for key in FIELDS:
+            assert getattr(got.action, key)[axis] == getattr(want, key)[0], key
+            assert getattr(got.action, key)[1] == getattr(plain.action, key)[1], key
+            np.testing.assert_array_equal(getattr(got.state, key), getattr(plain.state, key))
+
+
+def test_relative_statistics_know_their_data_and_horizon(reaching):
+    def take(order, horizon=4):
+        return pool_relative_statistics([(reaching, order)], horizon)
+
+    assert take([0, 1, 2]).to_json() == take([2, 0, 1]).to_json()
+    plain = compute_statistics(reaching, [0, 1, 2])
+    sources = {take([0, 1, 2]).source, take([0, 1, 2], 5).source, take([0, 2]).source, plain.source}
+    assert len(sources) == 4
+    again = Statistics.from_json(json.loads(json.dumps(take([0, 2]).to_json())))
+    assert (again.relative, again.horizon) == (("q2", "q0"), 4)
+    with pytest.raises(StatisticsError, match="at least 1"):
+        take([0], 0)
+
+
+def test_statistics_of_before_there_were_relative_ones_are_absolute(store):
+    value = compute_statistics(store, [0, 2]).to_json()
+    del value["relative"], value["horizon"]
+    assert Statistics.from_json(value).relative == ()
