@@ -7,6 +7,7 @@ nothing that is received is ever executed, and a frame decides about no more mem
 small multiple of its own length: every announced length is bounded before it is believed.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -19,8 +20,10 @@ from vla.errors import ServingError
 DTYPES = ("|b1", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8", "<f2", "<f4", "<f8")
 LIMIT = 64 * 2**20
 """Bytes of the largest frame, unless the caller gives another limit."""
-ENTRIES = 4096
+ENTRIES = 1024
 """Entries of the longest list or map; arrays are not lists, so that honest messages are short."""
+CONTAINERS = 4096
+"""Lists and maps in all: an empty one is a byte on the wire, and sixty in memory."""
 DEPTH = 8
 """Levels of maps and lists."""
 DIMENSIONS = 8
@@ -52,10 +55,21 @@ def unpack(frame: bytes, *, limit: int = LIMIT) -> Any:
     """
     if len(frame) > limit:
         raise ProtocolError(f"The frame has {len(frame)} bytes; the limit is {limit}.")
+    count = itertools.count(1)
+
+    def build_map(value: dict[Any, Any]) -> Any:
+        _check_count(next(count))
+        return _restore(value)
+
+    def build_list(value: list[Any]) -> list[Any]:
+        _check_count(next(count))
+        return value
+
     try:
         value = msgpack.unpackb(
             frame,
-            object_hook=_restore,
+            object_hook=build_map,
+            list_hook=build_list,
             ext_hook=_refuse_extension,
             strict_map_key=True,
             max_array_len=ENTRIES,
@@ -120,6 +134,11 @@ def _restore_scalar(value: dict[Any, Any], dtype: np.dtype) -> np.generic:
             return dtype.type(data)
     except (OverflowError, ValueError) as error:
         raise ProtocolError(f"{data} does not fit into {dtype}.") from error
+
+
+def _check_count(number: int) -> None:
+    if number > CONTAINERS:
+        raise ProtocolError(f"A message has more than {CONTAINERS} lists and maps.")
 
 
 def _refuse_extension(code: int, data: bytes) -> None:
