@@ -18,6 +18,7 @@ VERBS = {
     "train": "Train a policy on a store; writes checkpoints, curves and a report",
     "eval": "Evaluate a checkpoint over tasks and seeds; intervals, videos, report",
     "run": "Drive a robot (or the simulated arm) with a checkpoint, through the safety gate",
+    "serve": "Let other machines plan with a checkpoint, over websockets",
     "report": "Gather finished runs into one HTML page",
     "list": "Show every group of the configuration and what can be chosen in it",
     "doctor": "Check this machine: GL, GPU, cores, permissions; each finding with its remedy",

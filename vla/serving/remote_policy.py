@@ -20,6 +20,9 @@ CLOSED = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.
 TOO_BIG = 1009
 GOODBYE_S = 0.2
 """How long to wait for the server's half of a goodbye."""
+SETTLE_S = 0.1
+"""A wart of aiohttp: it does not tell when TLS has ended, so that the last goodbye waits this
+long, as its manual advises ("Graceful shutdown")."""
 REFUSALS = {
     401: "the token is missing or wrong; set VLA_TOKEN to the server's",
     503: "it has no place for another caller, or is stopping",
@@ -235,7 +238,12 @@ class Link:
 
 def shut_down(loop: asyncio.AbstractEventLoop, thread: threading.Thread, link: Link) -> None:
     """Close the link, then its event loop and thread."""
-    asyncio.run_coroutine_threadsafe(link.drop(), loop).result()
+
+    async def leave() -> None:
+        await link.drop()
+        await asyncio.sleep(SETTLE_S)
+
+    asyncio.run_coroutine_threadsafe(leave(), loop).result()
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()

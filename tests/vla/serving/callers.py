@@ -164,6 +164,8 @@ class OpenpiCaller:
             if politely:
                 await self._socket.close()
             await self._session.close()
+            await self._socket.close()  # after the connection itself: nothing more is sent
+            await asyncio.sleep(0.01)  # asyncio closes its socket a moment later
 
         self._loop.run_until_complete(leave())
         self._loop.close()
