@@ -160,9 +160,10 @@ class Link:
             await self.drop()
             if isinstance(error, TimeoutError):
                 raise
-            raise ServingError(
-                f"Cannot reach {self._url}: {error}. Is `vla serve` running there?"
-            ) from error
+            remedy = "Is `vla serve` running there?"
+            if isinstance(error, aiohttp.ClientSSLError):
+                remedy = "Name its certificate in SSL_CERT_FILE if you trust it."
+            raise ServingError(f"Cannot reach {self._url}: {error}. {remedy}") from error
         except (asyncio.CancelledError, ServingError):
             await self.drop()
             raise

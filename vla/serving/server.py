@@ -86,7 +86,7 @@ def load_tls(config: ServingConfig) -> ssl.SSLContext | None:
     if not config.certificate:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
     try:
         context.load_cert_chain(config.certificate, config.key)
     except OSError as error:  # SSLError is one
