@@ -7,7 +7,7 @@ shapes, dtypes and finite values that the embodiment asks for.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -117,7 +117,7 @@ class Request:
         return cls(number=number, observations=observations, seeds=seeds, wait_s=wait)
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: Any) -> TypeGuard[float]:
     return type(value) in (int, float) and math.isfinite(value)
 
 

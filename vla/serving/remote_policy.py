@@ -139,16 +139,17 @@ class Link:
             ServingError: with the reason and, where there is one, the remedy.
         """
         await self.drop()
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
+        session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
+        self._session = session
         try:
-            self._socket = await self._session.ws_connect(
+            socket = self._socket = await session.ws_connect(
                 self._url,
                 headers=self._headers,
                 max_msg_size=LIMIT,
                 ssl=ssl.create_default_context(),  # it heeds SSL_CERT_FILE, aiohttp's does not
                 timeout=aiohttp.ClientWSTimeout(ws_close=GOODBYE_S),
             )
-            message = await self._socket.receive()
+            message = await socket.receive()
             if message.type is not aiohttp.WSMsgType.BINARY:
                 raise ProtocolError(f"{self._url} sent no metadata; is it `vla serve`?")
             handshake = Handshake.from_message(unpack(message.data))
@@ -171,13 +172,12 @@ class Link:
             await self.drop()
             raise ServingError(f"{self._url} now serves another policy; start again to use it.")
         self._handshake = handshake
-        self._listen()
+        self._listen(socket)
         return handshake
 
-    def _listen(self) -> None:
+    def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         """Keep reading: aiohttp answers pings and goodbyes only while it does."""
-        if self._socket:
-            self._incoming = asyncio.create_task(self._socket.receive())
+        self._incoming = asyncio.create_task(socket.receive())
 
     async def ask(self, frame: bytes) -> bytes:
         """Send a request, return its answer; connect at most once on the way.
@@ -211,7 +211,7 @@ class Link:
             return None
         message = await incoming
         if message.type is aiohttp.WSMsgType.BINARY:
-            self._listen()
+            self._listen(socket)
             return message.data
         if message.type is aiohttp.WSMsgType.TEXT:
             raise ServingError(f"{self._url} refused: {message.data}")

@@ -11,11 +11,11 @@ import pytest
 
 pytest.importorskip("msgpack", reason="msgpack is not installed")
 
-from configs.launch import build_job, compose, open_table, register_schemas  # noqa: E402
-from configs.restoring import load_policy  # noqa: E402
-from configs.verbs import serve  # noqa: E402
-from tests.vla.serving.callers import HORIZON, GatedPolicy, observe, plan  # noqa: E402
-from vla.errors import ConfigError, ServingError  # noqa: E402
+from configs.launch import build_job, compose, open_table, register_schemas
+from configs.restoring import load_policy
+from configs.verbs import serve
+from tests.vla.serving.callers import HORIZON, GatedPolicy, observe, plan
+from vla.errors import ConfigError, ServingError
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_checkpoint_is_served_until_sigterm(compose_job, monkeypatch, caplog):
 
 
 def test_an_address_where_nobody_listens(monkeypatch):
-    with pytest.raises(ServingError, match="Cannot reach ws://127.0.0.1:1:"):
+    with pytest.raises(ServingError, match=r"Cannot reach ws://127\.0\.0\.1:1:"):
         load_policy("ws://127.0.0.1:1", device="cpu", embodiment=None)
 
 

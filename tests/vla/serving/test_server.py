@@ -96,7 +96,7 @@ def test_two_callers_never_mix_state(start, connect):
 
 def test_a_batch_gives_what_singles_give(start, remote):
     policy = GatedPolicy()
-    server = start(policy, window_ms=200.0)
+    server = start(policy, window_ms=3000.0)
     remotes = [remote(server.url) for _ in range(3)]
     results = {}
 
@@ -116,7 +116,7 @@ def test_a_batch_gives_what_singles_give(start, remote):
 def test_one_bad_observation_does_not_spoil_the_batch(start, remote):
     from vla.errors import ServingError
 
-    server = start(window_ms=200.0)
+    server = start(window_ms=3000.0)
     good, bad = remote(server.url), remote(server.url)
     raised = []
 
