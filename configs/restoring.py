@@ -1,5 +1,6 @@
 """From plain values back to built parts: the YAML beside a checkpoint names kinds, never code."""
 
+import os
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,8 @@ def load_policy(path: str, *, device: str, embodiment: Embodiment) -> tuple[Poli
     """Build the policy of a checkpoint (or of a run's best one) and fill in its weights.
 
     Args:
-        path: a run's folder, one checkpoint, or the folder of a LeRobot policy.
+        path: a run's folder, one checkpoint, the folder of a LeRobot policy, or the address
+            of a `vla serve` ("ws://HOST:PORT", "wss://..."), whose token is in VLA_TOKEN.
         device: see `pick_device`.
         embodiment: of the world it is meant for. Ours carry their own, which is compared
             by the caller; LeRobot's carry none and are taken at their dimensions.
@@ -73,7 +75,13 @@ def load_policy(path: str, *, device: str, embodiment: Embodiment) -> tuple[Poli
 
     Raises:
         CheckpointError: when it is missing, damaged, or made by another version.
+        ServingError: when a server does not answer.
     """
+    if path.startswith(("ws://", "wss://")):
+        from vla.serving.remote_policy import RemotePolicy
+
+        remote = RemotePolicy(path, token=os.environ.get("VLA_TOKEN", ""))
+        return remote, remote.weights_sha256
     from vla.training.checkpoint import load_weights, open_checkpoint
 
     foreign = Path(path) / "model.safetensors"

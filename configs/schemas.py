@@ -18,6 +18,7 @@ from configs.data_jobs import (
     DataStatsJob,
     DataViewJob,
 )
+from configs.serve_job import ServeJob
 from envs.config import GymWorldConfig, TabletopConfig, WorldConfig
 from policies.backbones.config import AutoBackboneConfig, TinyConfig
 from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
@@ -156,7 +157,8 @@ class EvalJob:
     """Evaluate a checkpoint over tasks and seeds, with intervals, videos and a report.
 
     Attributes:
-        checkpoint: a run's folder (its best checkpoint is taken) or one checkpoint.
+        checkpoint: a run's folder (its best checkpoint is taken), one checkpoint, or the
+            address of a `vla serve` ("ws://HOST:PORT").
         world: where it is tried; world.tasks names the tasks.
         control: how plans become commands.
         evaluation: seeds, episodes, conditions.
@@ -177,7 +179,7 @@ class RunJob:
     """Drive a robot with a checkpoint in real time, through the safety gate.
 
     Attributes:
-        checkpoint: a run's folder or one checkpoint.
+        checkpoint: a run's folder, one checkpoint, or the address of a `vla serve`.
         robot: the arm.
         world: what a simulated arm stands in; real arms ignore it.
         task: task of the simulated arm's scene, which also says what to do.
@@ -275,6 +277,7 @@ JOBS: dict[str, type] = {
     "eval": EvalJob,
     "compare": CompareJob,
     "run": RunJob,
+    "serve": ServeJob,
     "report": ReportJob,
     "list": ListJob,
     "doctor": DoctorJob,

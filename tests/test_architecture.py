@@ -39,6 +39,8 @@ HEAVY = {
     "fsspec": ("vla/data/remote_storage",),
     "rerun": ("vla/data/view/recording",),
     "wandb": ("vla/training/tracking",),
+    "aiohttp": ("vla/serving/",),
+    "msgpack": ("vla/serving/",),
 }  # fmt: skip
 # Where a child process hands whatever went wrong to its parent, which raises it.
 PROCESS_BOUNDARIES = {"vla/evaluation/worker.py"}

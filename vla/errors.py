@@ -11,6 +11,7 @@
     ├── CheckpointError        a checkpoint that is missing, incomplete or foreign
     ├── TrainingError          a run that must not go on (non-finite loss, ...)
     ├── RenderError            no working GL
+    ├── ServingError           a policy server, or its caller, that does not keep the protocol
     └── RobotError             a device that does not answer, or a start that is refused
         └── GateRefusal        the safety gate latched; nothing moves until it is reset
 
@@ -71,6 +72,10 @@ class TrainingError(VlaError):
 
 class RenderError(VlaError):
     """No working GL context."""
+
+
+class ServingError(VlaError):
+    """A policy server or its caller that is late, gone, or out of the protocol."""
 
 
 class RobotError(VlaError):

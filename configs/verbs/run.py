@@ -96,8 +96,12 @@ def fly(
         )
 
 
-def warm_up(policy: Policy) -> None:
-    """Plan on blank pictures, so that the first real plan does not pay for lazy set-up."""
+def warm_up(policy: Policy) -> int:
+    """Plan on blank pictures, so that the first real plan does not pay for lazy set-up.
+
+    Returns:
+        The rows H of the plans.
+    """
     body = policy.embodiment
     blank = Observation(
         images={
@@ -108,8 +112,8 @@ def warm_up(policy: Policy) -> None:
         instruction="",
         time=0.0,
     )
-    for _ in range(WARM_UP):
-        policy.act([blank], seeds=[0])
+    plans = [policy.act([blank], seeds=[0]) for _ in range(WARM_UP)]
+    return len(plans[-1][0].actions)
 
 
 def summarise(flights: list[dict[str, Any]]) -> dict[str, Any]:

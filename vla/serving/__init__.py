@@ -1,0 +1,1 @@
+"""A policy on one machine, its callers on others: codec, server, RemotePolicy."""
