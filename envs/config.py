@@ -48,7 +48,7 @@ class WorldConfig:
         return ["given"]
 
     def under(self, condition: str) -> Self:
-        """This world under one of `list_conditions`."""
+        """The same world under one of `list_conditions`."""
         self.list_conditions([condition])
         return self
 

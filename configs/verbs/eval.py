@@ -1,6 +1,6 @@
-"""`vla eval`: a checkpoint is tried over tasks, seeds and instruction conditions."""
+"""`vla eval`: a checkpoint is tried over tasks, seeds and conditions."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -9,9 +9,8 @@ from rich.table import Table
 
 from configs.restoring import load_policy
 from configs.schemas import EvalJob
-from envs.config import TabletopConfig
 from vla.contract import Policy
-from vla.errors import ConfigError
+from vla.evaluation.axes import split_conditions
 from vla.evaluation.conditions import compare_conditions
 from vla.evaluation.evaluate import evaluate
 from vla.evaluation.journal import EpisodeResult
@@ -23,11 +22,12 @@ from vla.files import write_json
 def main(job: EvalJob) -> None:
     """Run every condition on the same seeds; write results, summary.json and report.html."""
     output, console = Path(job.output), Console()
+    conditions = job.world.list_conditions(job.evaluation.conditions)
     body = job.world.embodiment()  # a Gymnasium world builds an environment to find out
     policy, weights = load_policy(job.checkpoint, device=job.device, embodiment=body)
     policy.embodiment.require(body, mine="policy", theirs="world")
     results = {}
-    for condition in job.evaluation.conditions:
+    for condition in conditions:
         results[condition] = run_condition(job, condition, policy, weights, console)
     summary = summarise(results)
     write_json(output / "summary.json", summary)
@@ -37,25 +37,19 @@ def main(job: EvalJob) -> None:
         evaluations=results,
         provenance={"checkpoint": job.checkpoint},
     )
-    console.print(tabulate(results))
+    words, _ = split_conditions(results)
+    console.print(tabulate(words))
     for name, effect in summary["conditions"].items():
-        console.print(f"{name} instructions: {effect['sentence']}")
+        console.print(f"{name}: {effect['sentence']}")
     console.print(f"Report: {page}\nNext: vla run checkpoint={job.checkpoint}")
 
 
 def run_condition(
     job: EvalJob, condition: str, policy: Policy, weights: str, console: Console
 ) -> Evaluation:
-    """Evaluate under one instruction condition, with a bar that shows the running rate."""
+    """Evaluate under one condition, with a bar that shows the running rate."""
     options = job.evaluation
-    world = job.world
-    if condition != "given":
-        if not isinstance(world, TabletopConfig):
-            raise ConfigError(
-                f"world={world.kind} cannot change its instructions; "
-                "give evaluation.conditions=[given]."
-            )
-        world = replace(world, instruction=condition)
+    world = job.world if condition == "given" else job.world.under(condition)
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TextColumn("success {task.fields[rate]}"), TimeRemainingColumn(),
@@ -88,10 +82,11 @@ def run_condition(
 
 def summarise(results: dict[str, Evaluation]) -> dict:
     """Rates with their intervals per task, pooled, and what each condition costs."""
-    main = next(iter(results.values()))
+    reference = "given" if "given" in results else next(iter(results))
+    main = results[reference]
     effects = {}
     if len(results) > 1:
-        for name, effect in compare_conditions(results, next(iter(results))).items():
+        for name, effect in compare_conditions(results, reference).items():
             rates = effect.pairs.rates
             sentence = (
                 f"success {rates[1]:.2f} against {rates[0]:.2f} on the same "

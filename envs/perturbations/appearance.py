@@ -22,9 +22,9 @@ class CameraShift(Perturbation):
         "Both cameras are moved, turned and zoomed (the wrist camera moves a fifth as far)."
     )
     ranges: ClassVar[dict[str, tuple[float, ...]]] = {
-        "shift_m": (0.015, 0.03, 0.05, 0.075, 0.10),
-        "turn_deg": (0.8, 1.6, 2.5, 3.5, 4.5),
-        "view_angle_deg": (1.0, 2.0, 3.0, 4.5, 6.0),
+        "shift_m": (0.01, 0.02, 0.035, 0.05, 0.07),
+        "turn_deg": (0.6, 1.2, 1.8, 2.5, 3.2),
+        "view_angle_deg": (0.8, 1.6, 2.5, 3.5, 4.5),
     }
 
     def edit(self, edits: ModelEdits, assignment: Assignment, seed: int) -> None:
@@ -47,7 +47,8 @@ class LightShift(Perturbation):
 
     axis: ClassVar[str] = "light"
     changes: ClassVar[str] = (
-        "The lamp shines from another direction; all light is brighter or darker, and tinted."
+        "The lamp shines from another direction; all light is darker, or brighter by half "
+        "as much, and tinted."
     )
     ranges: ClassVar[dict[str, tuple[float, ...]]] = {
         "turn_deg": (8, 16, 26, 38, 50),
@@ -66,7 +67,8 @@ class LightShift(Perturbation):
         for light in direction if self.level else ():
             turned = turn.apply(light)
             light[:] = turned if turned[2] < -0.2 else turn.inverse().apply(light)
-        bright = 1.0 + rng.choice([-1.0, 1.0]) * self.amount("intensity_share")
+        # Half as far up as down: the nominal scene is bright, and what is white tells nothing.
+        bright = 1.0 + rng.choice([-1.0, 0.5]) * self.amount("intensity_share")
         tint = 1.0 + self.amount("tint_share") * rng.permutation([-1.0, 0.0, 1.0])
         for name in ("light_diffuse", "vis.headlight.ambient", "vis.headlight.diffuse"):
             edits.array(name)[...] *= bright * tint
@@ -126,9 +128,9 @@ class ColourShift(Perturbation):
         "Each object and pad gets another shade for which its colour's name stays true."
     )
     ranges: ClassVar[dict[str, tuple[float, ...]]] = {
-        "hue_deg": (2, 4, 6, 9, 12),
-        "saturation_share": (0.05, 0.12, 0.20, 0.28, 0.36),
-        "value_share": (0.05, 0.12, 0.18, 0.25, 0.32),
+        "hue_deg": (1, 2, 3, 4.5, 6),
+        "saturation_share": (0.06, 0.12, 0.18, 0.24, 0.30),
+        "value_share": (0.04, 0.08, 0.12, 0.16, 0.20),
     }
 
     def edit(self, edits: ModelEdits, assignment: Assignment, seed: int) -> None:

@@ -15,7 +15,7 @@ from envs.task import Assignment
 from vla.errors import DataError
 
 _TRIES = 20_000
-_AREA = ((0.32, 0.70), (-0.28, 0.28))
+_AREA = ((0.32, 0.70), (-0.22, 0.22))
 """Where distractors lie, metres in x and y: what the front camera sees."""
 
 

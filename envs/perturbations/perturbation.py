@@ -41,7 +41,7 @@ class Perturbation:
             raise ConfigError(f"{self.axis}:{self.level} does not exist; give levels 1 to 5.")
 
     def amount(self, quantity: str) -> float:
-        """This level's range of `quantity`; 0 at level 0."""
+        """The range of `quantity` at `level`; 0 at level 0."""
         return float(self.ranges[quantity][self.level - 1]) if self.level else 0.0
 
     def rng(self, seed: int, *moment: int) -> np.random.Generator:

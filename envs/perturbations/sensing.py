@@ -58,10 +58,10 @@ class VisualMatching(Perturbation):
         "balance, and JPEG (100 minus its quality)."
     )
     ranges: ClassVar[dict[str, tuple[float, ...]]] = {
-        "gamma_octaves": (0.10, 0.20, 0.32, 0.46, 0.62),
+        "gamma_octaves": (0.08, 0.16, 0.25, 0.36, 0.50),
         "contrast_share": (0.05, 0.10, 0.16, 0.23, 0.30),
         "saturation_share": (0.08, 0.16, 0.26, 0.38, 0.50),
-        "balance_share": (0.02, 0.04, 0.06, 0.09, 0.12),
+        "balance_share": (0.02, 0.04, 0.06, 0.08, 0.10),
         "jpeg_loss": (20, 40, 55, 70, 82),
     }
 
@@ -73,7 +73,8 @@ class VisualMatching(Perturbation):
         signs = rng.choice([-1.0, 1.0], size=2)
         colours = image.astype(np.float32) / 255
         colours = colours ** (2.0 ** (signs[0] * self.amount("gamma_octaves")))
-        colours = 0.5 + (colours - 0.5) * (1.0 + signs[1] * self.amount("contrast_share"))
+        middle = colours.mean()  # about it, so that contrast does not also brighten
+        colours = middle + (colours - middle) * (1.0 + signs[1] * self.amount("contrast_share"))
         grey = colours.mean(axis=2, keepdims=True)
         colours = grey + (colours - grey) * (1.0 - self.amount("saturation_share"))
         colours *= 1.0 + self.amount("balance_share") * rng.permutation([-1.0, 0.0, 1.0])
