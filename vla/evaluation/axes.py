@@ -22,7 +22,7 @@ def split_conditions(
 def show_axes(evaluations: Mapping[str, Evaluation], reference: str) -> str:
     """A heat map of success over axis and level, with what was lost against `reference`."""
     _, perturbed = split_conditions(evaluations)
-    if not perturbed or reference not in evaluations:
+    if not perturbed or reference not in evaluations or reference in perturbed:
         return ""
     effects = compare_conditions({reference: evaluations[reference], **perturbed}, reference)
     limit = 0.05 / len(effects)

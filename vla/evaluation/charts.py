@@ -65,7 +65,7 @@ def draw_heat_map(
             tag = "b" if bold else "span"
             body += (
                 f'<td style="--v:{100 * value:.0f}%"><{tag}>{escape(text)}</{tag}>'
-                f'<br><span class="small">{escape(small)}</span></td>'
+                f'<br/><span class="small">{escape(small)}</span></td>'
             )
         body += "</tr>"
     table = f"<table><tr><th></th>{head}</tr>{body}</table>"

