@@ -12,6 +12,7 @@ from configs.schemas import EvalJob
 from vla.contract import Policy
 from vla.evaluation.axes import split_conditions
 from vla.evaluation.conditions import compare_conditions
+from vla.evaluation.config import AXIS_LEVELS, split_axis
 from vla.evaluation.evaluate import evaluate
 from vla.evaluation.journal import EpisodeResult
 from vla.evaluation.report import write_report
@@ -37,10 +38,13 @@ def main(job: EvalJob) -> None:
         evaluations=results,
         provenance={"checkpoint": job.checkpoint},
     )
-    words, _ = split_conditions(results)
+    words, axes = split_conditions(results)
     console.print(tabulate(words))
     for name, effect in summary["conditions"].items():
-        console.print(f"{name}: {effect['sentence']}")
+        if name in words:
+            console.print(f"{name}: {effect['sentence']}")
+    if axes:
+        console.print(tabulate_axes(axes))
     console.print(f"Report: {page}\nNext: vla run checkpoint={job.checkpoint}")
 
 
@@ -112,6 +116,17 @@ def tabulate(results: dict[str, Evaluation]) -> Table:
     for task in next(iter(results.values())).tasks:
         table.add_row(task, *(show(result.tasks[task]) for result in results.values()))
     table.add_row("all", *(show(result.pooled) for result in results.values()), style="bold")
+    return table
+
+
+def tabulate_axes(results: dict[str, Evaluation]) -> Table:
+    """Success of all tasks together by axis and level; intervals and tests are in the report."""
+    table = Table(title="success by axis and level", title_justify="left")
+    for name in ("axis", *map(str, AXIS_LEVELS)):
+        table.add_column(name)
+    for axis in dict.fromkeys(split_axis(name)[0] for name in results):
+        cells = (results.get(f"{axis}:{level}") for level in AXIS_LEVELS)
+        table.add_row(axis, *(f"{cell.pooled.rate:.2f}" if cell else "" for cell in cells))
     return table
 
 
