@@ -56,7 +56,7 @@ class Dynamics(Perturbation):
         "mass_octaves": (0.25, 0.5, 0.75, 1.0, 1.5),
         "friction_octaves": (0.1, 0.2, 0.35, 0.5, 0.7),
         "gain_octaves": (0.1, 0.2, 0.35, 0.5, 0.7),
-        "delay_ticks": (0, 1, 1, 2, 3),
+        "delay_ticks": (0, 0, 1, 1, 2),
     }
 
     def edit(self, edits: ModelEdits, assignment: Assignment, seed: int) -> None:

@@ -18,8 +18,12 @@ The episode of a seed is the nominal one of that seed, except for the axis: two 
 pairs, and the report compares them as such (exact McNemar test). What happens depends on axis,
 level and seed only. A higher level is the same change, further; where objects must find free places
 (`layout`), it is another arrangement, further out. Levels of different axes cannot be compared.
-Level 1 is mild (a scripted expert that sees the true state still succeeds), level 5 is meant to
-hurt.
+Level 1 is mild, level 5 is meant to hurt.
+
+Scenes stay solvable: scripted experts that see the true state solved 32 of 32 episodes (four tasks,
+seeds 3,000,000 to 3,000,007) at levels 1, 3 and 5 of `distractors`, `layout`, `object_swap` and
+`start_pose`. Under `dynamics` it was 32, 32, 30, 30 and 20 of 32 at levels 1 to 5: two ticks of
+delay make `reach`'s expert overshoot.
 
 Numbers are the greatest change at levels 1 / 2 / 3 / 4 / 5; an octave is a factor of two, up or
 down.
