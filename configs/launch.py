@@ -76,6 +76,10 @@ def launch(verb: str, arguments: list[str]) -> None:
             failures.append(error)
         except OmegaConfBaseException as error:
             failures.append(ConfigError(explain(error, verb)))
+        except OSError as error:  # a file that cannot be read or written; anything else is a bug
+            if error.filename is None:
+                raise
+            failures.append(VlaError(f"{error.filename}: {error.strerror}. Is the path right?"))
         if failures:  # leave Hydra without an exception: it would print a traceback around it
             raise SystemExit(2)
 

@@ -1,15 +1,22 @@
 """Which world to build, as plain data; nothing heavy is imported before `build`."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from vla.contract import World
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError, RenderError, choose
+from vla.evaluation.config import ALL_AXES, AXIS_LEVELS, split_axis
 
 TASKS = ("reach", "push", "lift", "place")
 QUALITIES = ("fast", "full")
 INSTRUCTIONS = ("given", "blank", "swapped")
+AXES = (
+    "camera", "light", "texture", "object_colour", "sensor_noise", "visual_matching",
+    "distractors", "layout", "object_swap", "start_pose", "dynamics", "instruction",
+)  # fmt: skip
+"""Perturbation axes, see envs.perturbations (which needs MuJoCo, as this module must not)."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -31,6 +38,20 @@ class WorldConfig:
         """The world of one task."""
         raise ConfigError("No world is chosen; give e.g. world=tabletop.")
 
+    def list_conditions(self, names: Sequence[str]) -> list[str]:
+        """`names` with presets spelled out. Raises ConfigError when this world has no such one."""
+        if list(names) != ["given"]:
+            raise ConfigError(
+                f"world={self.kind} cannot change its instructions or its scenes; "
+                "give evaluation.conditions=[given]."
+            )
+        return ["given"]
+
+    def under(self, condition: str) -> Self:
+        """The same world under one of `list_conditions`."""
+        self.list_conditions([condition])
+        return self
+
 
 @dataclass(kw_only=True, slots=True)
 class TabletopConfig(WorldConfig):
@@ -42,6 +63,8 @@ class TabletopConfig(WorldConfig):
         quality: "fast" (no shadows) or "full"; it is part of the cameras' contract.
         instruction: "given", or to measure how far a policy listens, "blank" or "swapped".
         paraphrase: vary the wording of instructions.
+        perturbation: "" or "AXIS:LEVEL", e.g. "light:3": the scenes changed along one of the
+            axes in docs/perturbations.md, from 1 (mild) to 5 (severe).
     """
 
     kind: str = "tabletop"
@@ -50,6 +73,7 @@ class TabletopConfig(WorldConfig):
     quality: str = "fast"
     instruction: str = "given"
     paraphrase: bool = False
+    perturbation: str = ""
 
     def __post_init__(self) -> None:
         for task in self.tasks:
@@ -60,6 +84,32 @@ class TabletopConfig(WorldConfig):
         choose("instruction", self.instruction, dict.fromkeys(INSTRUCTIONS))
         if not 16 <= self.image_size <= 1024:
             raise ConfigError(f"image_size is {self.image_size}; give 16 to 1024 pixels.")
+        if self.perturbation:
+            axis, _ = split_axis(self.perturbation)
+            choose("perturbation axis", axis, dict.fromkeys(AXES))
+
+    def list_conditions(self, names: Sequence[str]) -> list[str]:
+        """See WorldConfig; "axes" is every axis at every level, "axes:3" every axis at level 3."""
+        found: list[str] = []
+        for name in names:
+            if name in INSTRUCTIONS:
+                found.append(name)
+                continue
+            axis, levels = ALL_AXES, AXIS_LEVELS
+            if name != ALL_AXES:
+                axis, level = split_axis(name)
+                levels = (level,)
+            axes = AXES if axis == ALL_AXES else (axis,)
+            found += [f"{axis}:{level}" for axis in axes for level in levels]
+        for name in found:
+            self.under(name)
+        return list(dict.fromkeys(found))
+
+    def under(self, condition: str) -> Self:
+        """See WorldConfig. Raises UnknownChoice on an unknown axis."""
+        if condition in INSTRUCTIONS:
+            return replace(self, instruction=condition)
+        return replace(self, perturbation=condition)
 
     def embodiment(self) -> Embodiment:
         """What `build` will offer; needs no GL."""
@@ -80,12 +130,19 @@ class TabletopConfig(WorldConfig):
         from envs.mujoco_world import MujocoWorld
         from envs.tasks import load_task
 
-        world = MujocoWorld(
-            load_task(task),
-            image_size=self.image_size,
-            quality=self.quality,
-            paraphrase=self.paraphrase,
-        )
+        options = {
+            "image_size": self.image_size,
+            "quality": self.quality,
+            "paraphrase": self.paraphrase,
+        }
+        if self.perturbation:
+            from envs.perturbations import load_perturbation
+            from envs.perturbations.world import PerturbedWorld
+
+            perturbation = load_perturbation(*split_axis(self.perturbation))
+            world = PerturbedWorld(load_task(task), perturbation=perturbation, **options)
+        else:
+            world = MujocoWorld(load_task(task), **options)
         wrappers = {"given": None, "blank": BlankInstruction, "swapped": SwappedInstruction}
         wrapper = wrappers[self.instruction]
         return world if wrapper is None else wrapper(world)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from envs.body import MAX_TURN
-from envs.layout import HALF_WIDTH, STRIP_EDGE
+from envs.layout import STRIP_EDGE
 from envs.task import SIDES, Assignment, SceneState, height, reach_point
 from vla.errors import choose
 from vla.types import Float32, Observation
@@ -60,7 +60,7 @@ def push(state: SceneState, assignment: Assignment) -> Float32:
     thing = state.things[assignment.target]
     if thing[1] * side > STRIP_EDGE + 0.012:
         return _toward(state, state.tool, grip=_SHUT)
-    width = HALF_WIDTH[assignment.thing.shape]
+    width = assignment.thing.half_width
     low = 0.028
     behind = (thing[1] - state.tool[1]) * side
     aligned = abs(thing[0] - state.tool[0]) < 0.012

@@ -21,27 +21,43 @@ PAD_HALF = 0.045
 STRIP_EDGE = 0.17
 """|y| in metres beyond which the left (y > 0) and right (y < 0) side strips begin."""
 
-_X_RANGE = (0.36, 0.64)
-_Y_RANGE = (-0.12, 0.12)
-_LANE = 0.085
+X_RANGE = (0.36, 0.64)
+Y_RANGE = (-0.12, 0.12)
+"""Metres within which objects start."""
+LANE = 0.085
 """Least difference of two objects' x: the open gripper fits between, and a push along y is free."""
 _YAW = np.deg2rad(30.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Thing:
-    """One object: its words and where it starts (metres, radians about z)."""
+    """One object: its words and where it starts (metres, radians about z).
+
+    `stretch` are factors of its width and height; demonstrations know (1, 1) only. A ball stays
+    round, so both of its factors are equal.
+    """
 
     colour: str
     shape: str
     x: float
     y: float
     yaw: float
+    stretch: tuple[float, float] = (1.0, 1.0)
 
     @property
     def name(self) -> str:
         """The words that single it out, e.g. "red cube"."""
         return f"{self.colour} {self.shape}"
+
+    @property
+    def half_width(self) -> float:
+        """Metres from the axis to the surface that the fingers touch."""
+        return HALF_WIDTH[self.shape] * self.stretch[0]
+
+    @property
+    def half_height(self) -> float:
+        """Metres from the table to the centre of the upright object."""
+        return HALF_HEIGHT[self.shape] * self.stretch[1]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,8 +91,8 @@ def sample_layout(rng: np.random.Generator) -> Layout:
     """
     kinds = _sample_kinds(rng)
     while True:
-        spots = np.column_stack([rng.uniform(*_X_RANGE, 3), rng.uniform(*_Y_RANGE, 3)])
-        if np.diff(np.sort(spots[:, 0])).min() < _LANE:
+        spots = np.column_stack([rng.uniform(*X_RANGE, 3), rng.uniform(*Y_RANGE, 3)])
+        if np.diff(np.sort(spots[:, 0])).min() < LANE:
             continue
         pads = _sample_pads(rng, spots)
         if pads is not None:
@@ -111,7 +127,12 @@ def _sample_pads(rng: np.random.Generator, spots: np.ndarray) -> np.ndarray | No
     for _ in range(20):
         pads = np.column_stack([rng.uniform(0.38, 0.62, 2), rng.uniform(-0.10, 0.10, 2)])
         apart = np.abs(pads[0] - pads[1]).max() > 2 * PAD_HALF + 0.01
-        gaps = np.linalg.norm(pads[:, None] - spots[None], axis=2)
-        if apart and gaps.min() > PAD_HALF + 0.04:
+        if apart and is_clear(pads, spots):
             return pads
     return None
+
+
+def is_clear(pads: np.ndarray, spots: np.ndarray) -> bool:
+    """Whether objects at `spots` (n, 2) leave the pads at `pads` (m, 2) free; metres."""
+    gaps = np.linalg.norm(pads[:, None] - spots[None], axis=2)
+    return bool(gaps.min() > PAD_HALF + 0.04)

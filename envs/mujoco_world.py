@@ -8,7 +8,7 @@ from envs.arms import FINGER_TRAVEL
 from envs.body import HZ, tabletop_embodiment
 from envs.kinematics import DOWN, ArmKinematics
 from envs.renderer import SceneRenderer
-from envs.scene import TIMESTEP, arrange, build_model
+from envs.scene import TIMESTEP, arrange, build_scene
 from envs.scene_reader import SceneReader
 from envs.task import Assignment, SceneState, Task
 from vla.embodiment import Embodiment
@@ -52,7 +52,7 @@ class MujocoWorld:
     ):
         self.task = task
         self.embodiment: Embodiment = tabletop_embodiment(image_size=image_size, quality=quality)
-        self.model = build_model(quality)
+        self.model = self._build_scene(quality).compile()
         self.data = mujoco.MjData(self.model)
         self._paraphrase = paraphrase
         self._image_size = image_size
@@ -67,12 +67,10 @@ class MujocoWorld:
 
     def reset(self, *, seed: int) -> Observation:
         """Draw the scene and instruction of `seed` and put the arm at its start."""
-        rng = np.random.default_rng(seed)
-        self._assignment = self.task.sample(rng, paraphrase=self._paraphrase)
+        self._assignment = self._draw(seed)
         mujoco.mj_resetData(self.model, self.data)
-        arrange(self.model, self.data, self._assignment.layout)
-        start = np.array(self._assignment.layout.start)
-        self._target = mink.SE3.from_rotation_and_translation(DOWN, start)
+        self._arrange(self._assignment)
+        self._target = self._start(self._assignment)
         self._fingers = FINGER_TRAVEL
         joints = self._kinematics.reset(self._target)
         self.data.qpos[self._reader.arm] = joints
@@ -210,6 +208,20 @@ class MujocoWorld:
         return self.task.swapped_instruction(self._require_episode())
 
     # Inside
+
+    # The first four are what a perturbed world does otherwise (envs.perturbations.world).
+
+    def _build_scene(self, quality: str) -> mujoco.MjSpec:
+        return build_scene(quality)
+
+    def _draw(self, seed: int) -> Assignment:
+        return self.task.sample(np.random.default_rng(seed), paraphrase=self._paraphrase)
+
+    def _arrange(self, assignment: Assignment) -> None:
+        arrange(self.model, self.data, assignment.layout)
+
+    def _start(self, assignment: Assignment) -> mink.SE3:
+        return mink.SE3.from_rotation_and_translation(DOWN, np.array(assignment.layout.start))
 
     def _controls(self, joints: np.ndarray) -> np.ndarray:
         return np.array([*joints, self._fingers, self._fingers])

@@ -16,7 +16,7 @@ GL_ERRORS = (ImportError, AttributeError, OSError, RuntimeError, mujoco.FatalErr
 class SceneRenderer:
     """Draws `model` with mujoco.Renderer, which makes its own context current before each frame.
 
-    Shadow map size and samples are the model's (see `scene.build_model`).
+    Shadow map size and samples are the model's (see `scene.build_scene`).
 
     Raises:
         RenderError: when no GL context opens, naming the packages to install.

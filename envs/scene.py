@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 
 from envs.arms import add_arm, look
-from envs.layout import HALF_HEIGHT, HALF_WIDTH, PAD_HALF, SHAPES, STRIP_EDGE, Layout
+from envs.layout import HALF_HEIGHT, HALF_WIDTH, PAD_HALF, SHAPES, STRIP_EDGE, Layout, Thing
 from vla.errors import choose
 
 TIMESTEP = 0.0025
@@ -37,8 +37,8 @@ _MASS = 0.08
 _INERTIA = 2.8e-5
 
 
-def build_model(quality: str) -> mujoco.MjModel:
-    """Compile the scene. Raises UnknownChoice on an unknown quality."""
+def build_scene(quality: str) -> mujoco.MjSpec:
+    """The scene, to be compiled. Raises UnknownChoice on an unknown quality."""
     shadow, samples = choose("quality", quality, _QUALITY)
     spec = mujoco.MjSpec()
     spec.option.timestep = TIMESTEP
@@ -55,31 +55,41 @@ def build_model(quality: str) -> mujoco.MjModel:
     _add_surroundings(spec)
     _add_destinations(spec)
     for slot in range(SLOTS):
-        _add_object(spec, slot)
+        add_object(spec, slot)
     add_arm(spec)
-    return spec.compile()
+    return spec
 
 
 def arrange(model: mujoco.MjModel, data: mujoco.MjData, layout: Layout) -> None:
     """Show, colour and place the objects and pads of `layout`; velocities become zero."""
     for slot, thing in enumerate(layout.things):
-        for shape in SHAPES:
-            geom = model.geom(f"object{slot}_{shape}").id
-            chosen = shape == thing.shape
-            model.geom_rgba[geom] = PAINT[thing.colour] if chosen else (0, 0, 0, 0)
-            model.geom_contype[geom] = 2 if chosen else 0
-            model.geom_conaffinity[geom] = 6 if chosen else 0
-        joint = data.joint(f"object{slot}")
-        half = thing.yaw / 2
-        joint.qpos = (
-            *(thing.x, thing.y, HALF_HEIGHT[thing.shape]),
-            *(np.cos(half), 0.0, 0.0, np.sin(half)),
-        )
-        joint.qvel = 0.0
+        place_object(model, data, slot, thing)
     for index, pad in enumerate(layout.pads):
         geom = model.geom(f"pad{index}").id
         model.geom_rgba[geom] = PAD_PAINT[pad.colour]
         model.geom_pos[geom, :2] = pad.x, pad.y
+
+
+def place_object(model: mujoco.MjModel, data: mujoco.MjData, slot: int, thing: Thing) -> None:
+    """Show, size, colour and place `thing` as the body of `slot`; its velocity becomes zero."""
+    for shape in SHAPES:
+        geom = model.geom(f"object{slot}_{shape}").id
+        chosen = shape == thing.shape
+        model.geom_rgba[geom] = PAINT[thing.colour] if chosen else (0, 0, 0, 0)
+        model.geom_contype[geom] = 2 if chosen else 0
+        model.geom_conaffinity[geom] = 6 if chosen else 0
+    geom = model.geom(f"object{slot}_{thing.shape}").id
+    wide, high = thing.half_width, thing.half_height
+    size = {"cube": (wide, wide, high), "ball": (wide, 0, 0), "can": (wide, high, 0)}[thing.shape]
+    box = {"cube": size, "ball": (wide, wide, wide), "can": (wide, wide, high)}[thing.shape]
+    model.geom_size[geom] = size
+    # What the compiler derives from the size, for the search for contacts.
+    model.geom_aabb[geom, 3:] = box
+    model.geom_rbound[geom] = wide if thing.shape == "ball" else np.linalg.norm(size)
+    joint = data.joint(f"object{slot}")
+    half = thing.yaw / 2
+    joint.qpos = (*(thing.x, thing.y, high), *(np.cos(half), 0.0, 0.0, np.sin(half)))
+    joint.qvel = 0.0
 
 
 def _add_surroundings(spec: mujoco.MjSpec) -> None:
@@ -153,7 +163,7 @@ def _paint(spec: mujoco.MjSpec, name: str, half: tuple, pos: tuple) -> None:
     )
 
 
-def _add_object(spec: mujoco.MjSpec, slot: int) -> None:
+def add_object(spec: mujoco.MjSpec, slot: int) -> None:
     """One free body that can be a cube, a ball or a can; mass and inertia are the same for all."""
     body = spec.worldbody.add_body(name=f"object{slot}", pos=(0.5, 0, 0.1))
     body.add_joint(

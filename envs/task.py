@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from envs.layout import HALF_HEIGHT, Layout, Thing, sample_layout
+from envs.layout import Layout, Thing, sample_layout
 from vla.types import Float32
 
 SIDES = {"left": 1.0, "right": -1.0}
@@ -114,11 +114,11 @@ def other(assignment: Assignment) -> Thing:
 
 def height(state: SceneState, assignment: Assignment) -> float:
     """How far the named object has risen above resting upright on the table, metres."""
-    return float(state.things[assignment.target, 2] - HALF_HEIGHT[assignment.thing.shape])
+    return float(state.things[assignment.target, 2] - assignment.thing.half_height)
 
 
 def reach_point(state: SceneState, assignment: Assignment) -> Float32:
     """The point (3,) just above the named object's top that `reach` asks for, metres."""
     point = state.things[assignment.target].copy()
-    point[2] += HALF_HEIGHT[assignment.thing.shape] + 0.015
+    point[2] += assignment.thing.half_height + 0.015
     return point

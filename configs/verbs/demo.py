@@ -96,7 +96,7 @@ def show(console: Console, summary: dict, output: Path) -> None:
         table.add_row(name, f"{rate['rate']:.2f}", bounds, str(rate["n"]))
     console.print(table)
     for name, effect in summary["conditions"].items():
-        console.print(f"{name} instructions: {effect['sentence']}")
+        console.print(f"{name}: {effect['sentence']}")
     live = summary["live"]
     console.print(
         f"live: {live['successes']} of {live['n']} episodes, {live['rate_hz']:.2f} Hz, "

@@ -1,6 +1,6 @@
-"""`vla eval`: a checkpoint is tried over tasks, seeds and instruction conditions."""
+"""`vla eval`: a checkpoint is tried over tasks, seeds and conditions."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -9,10 +9,10 @@ from rich.table import Table
 
 from configs.restoring import load_policy
 from configs.schemas import EvalJob
-from envs.config import TabletopConfig
 from vla.contract import Policy
-from vla.errors import ConfigError
+from vla.evaluation.axes import split_conditions
 from vla.evaluation.conditions import compare_conditions
+from vla.evaluation.config import AXIS_LEVELS, split_axis
 from vla.evaluation.evaluate import evaluate
 from vla.evaluation.journal import EpisodeResult
 from vla.evaluation.power import describe_power
@@ -24,12 +24,13 @@ from vla.files import write_json
 def main(job: EvalJob) -> None:
     """Run every condition on the same seeds; write results, summary.json and report.html."""
     output, console = Path(job.output), Console()
+    conditions = job.world.list_conditions(job.evaluation.conditions)
     body = job.world.embodiment()  # a Gymnasium world builds an environment to find out
     policy, weights = load_policy(job.checkpoint, device=job.device, embodiment=body)
     policy.embodiment.require(body, mine="policy", theirs="world")
     console.print(describe_power(job.evaluation.episodes, len(job.world.tasks)))
     results = {}
-    for condition in job.evaluation.conditions:
+    for condition in conditions:
         results[condition] = run_condition(job, condition, policy, weights, console)
     summary = summarise(results)
     write_json(output / "summary.json", summary)
@@ -39,25 +40,22 @@ def main(job: EvalJob) -> None:
         evaluations=results,
         provenance={"checkpoint": job.checkpoint},
     )
-    console.print(tabulate(results))
+    words, axes = split_conditions(results)
+    console.print(tabulate(words))
     for name, effect in summary["conditions"].items():
-        console.print(f"{name} instructions: {effect['sentence']}")
+        if name in words:
+            console.print(f"{name}: {effect['sentence']}")
+    if axes:
+        console.print(tabulate_axes(axes))
     console.print(f"Report: {page}\nNext: vla run checkpoint={job.checkpoint}")
 
 
 def run_condition(
     job: EvalJob, condition: str, policy: Policy, weights: str, console: Console
 ) -> Evaluation:
-    """Evaluate under one instruction condition, with a bar that shows the running rate."""
+    """Evaluate under one condition, with a bar that shows the running rate."""
     options = job.evaluation
-    world = job.world
-    if condition != "given":
-        if not isinstance(world, TabletopConfig):
-            raise ConfigError(
-                f"world={world.kind} cannot change its instructions; "
-                "give evaluation.conditions=[given]."
-            )
-        world = replace(world, instruction=condition)
+    world = job.world if condition == "given" else job.world.under(condition)
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TextColumn("success {task.fields[rate]}"), TimeRemainingColumn(),
@@ -90,10 +88,11 @@ def run_condition(
 
 def summarise(results: dict[str, Evaluation]) -> dict:
     """Rates with their intervals per task, pooled, and what each condition costs."""
-    main = next(iter(results.values()))
+    reference = "given" if "given" in results else next(iter(results))
+    main = results[reference]
     effects = {}
     if len(results) > 1:
-        for name, effect in compare_conditions(results, next(iter(results))).items():
+        for name, effect in compare_conditions(results, reference).items():
             rates = effect.pairs.rates
             sentence = (
                 f"success {rates[1]:.2f} against {rates[0]:.2f} on the same "
@@ -119,6 +118,17 @@ def tabulate(results: dict[str, Evaluation]) -> Table:
     for task in next(iter(results.values())).tasks:
         table.add_row(task, *(show(result.tasks[task]) for result in results.values()))
     table.add_row("all", *(show(result.pooled) for result in results.values()), style="bold")
+    return table
+
+
+def tabulate_axes(results: dict[str, Evaluation]) -> Table:
+    """Success of all tasks together by axis and level; intervals and tests are in the report."""
+    table = Table(title="success by axis and level", title_justify="left")
+    for name in ("axis", *map(str, AXIS_LEVELS)):
+        table.add_column(name)
+    for axis in dict.fromkeys(split_axis(name)[0] for name in results):
+        cells = (results.get(f"{axis}:{level}") for level in AXIS_LEVELS)
+        table.add_row(axis, *(f"{cell.pooled.rate:.2f}" if cell else "" for cell in cells))
     return table
 
 

@@ -18,6 +18,10 @@ CASES = {
         for kind in INSTRUCTIONS
         if kind != "given"
     },
+    **{
+        f"tabletop-{name}": (TabletopConfig(perturbation=name, image_size=48), "reach")
+        for name in ("dynamics:5", "sensor_noise:5", "distractors:5")
+    },
     "gym": (
         GymWorldConfig(tasks=[GYM_ID], cameras={"front": "front", "wrist": "wrist"}, state="state"),
         GYM_ID,

@@ -8,7 +8,7 @@ from typing import Any
 
 from vla.data.convert.conversion import PendingEpisode, convert
 from vla.data.store import TrajectoryStore
-from vla.errors import DataError
+from vla.errors import DataError, EmbodimentMismatch
 from vla.types import Trajectory
 
 Progress = Callable[[int, int], None]
@@ -123,18 +123,23 @@ def merge_stores(
         The new store, and the episodes that were left out because they were there already.
 
     Raises:
-        EmbodimentMismatch: when the stores' embodiments differ, listing how.
-        DataError: when their image codecs differ, or `output` exists.
+        DataError: when the stores' bodies or image codecs differ, or `output` exists.
     """
     first = stores[0]
     for other in stores[1:]:
-        first.embodiment.require(other.embodiment, mine=first.location, theirs=other.location)
-        other.embodiment.require(first.embodiment, mine=other.location, theirs=first.location)
-        kinds = [each.manifest.codec["name"] for each in (first, other)]
+        try:
+            first.embodiment.require(other.embodiment, mine="first", theirs="other")
+            other.embodiment.require(first.embodiment, mine="other", theirs="first")
+        except EmbodimentMismatch as error:
+            raise DataError(
+                f"{other.location} is of another body than {first.location}: {error}\nOne store "
+                "holds one body; to train on both, use data=mixture."
+            ) from error
+        kinds = [each.manifest.codec for each in (first, other)]
         if kinds[0] != kinds[1]:
             raise DataError(
-                f"{first.location} keeps images as {kinds[0]!r}, {other.location} as "
-                f"{kinds[1]!r}. Convert one of them again with the other's codec."
+                f"{first.location} keeps images as {kinds[0]}, {other.location} as "
+                f"{kinds[1]}. Convert one of them again with the other's codec."
             )
     picks: list[Pick] = []
     repeated: list[Pick] = []

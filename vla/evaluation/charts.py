@@ -43,6 +43,35 @@ def draw_intervals(
     return f'<div class="intervals">{"".join(parts)}{scale}</div>'
 
 
+def draw_heat_map(
+    rows: Mapping[str, Sequence[tuple[float, str, str, bool] | None]], columns: Sequence[str]
+) -> str:
+    """A table whose cells are the greener the larger their value.
+
+    Args:
+        rows: by label, per column (value in 0..1, text, small text, whether bold), or None for an
+            empty cell.
+        columns: headings.
+    """
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    body = ""
+    for label, cells in rows.items():
+        body += f"<tr><th>{escape(label)}</th>"
+        for cell in cells:
+            if cell is None:
+                body += "<td></td>"
+                continue
+            value, text, small, bold = cell
+            tag = "b" if bold else "span"
+            body += (
+                f'<td style="--v:{100 * value:.0f}%"><{tag}>{escape(text)}</{tag}>'
+                f'<br/><span class="small">{escape(small)}</span></td>'
+            )
+        body += "</tr>"
+    table = f"<table><tr><th></th>{head}</tr>{body}</table>"
+    return f'<div class="scroll heat">{table}</div>'
+
+
 def draw_legend(names: Sequence[str], extra: str = "") -> str:
     """Colour patches with names; `extra` explains the dashed line."""
     items = [f'<span class="c{i % COLOURS}"><i></i>{escape(n)}</span>' for i, n in enumerate(names)]

@@ -1,7 +1,8 @@
-"""Does the policy listen? The same seeds with the given, a blank and a swapped instruction.
+"""Does the policy listen, and does it hold? The same seeds with one thing changed.
 
-Scenes, start poses and noise of two conditions are equal; only the words differ. A
-policy that succeeds as often without them does not use language, whatever its rate.
+Between the given, a blank and a swapped instruction only the words differ: a policy that succeeds
+as often without them does not use language, whatever its rate. Under "AXIS:LEVEL" the scene
+differs along one axis of the world's (see `axes`).
 """
 
 from collections.abc import Mapping
@@ -15,15 +16,16 @@ from vla.evaluation.statistics import PairedComparison, compare_paired
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConditionEffect:
-    """What changing the instruction costs.
+    """What one change costs.
 
     Attributes:
         pairs: the reference condition (first) against this one (second).
         language_use: (reference rate - this rate) / reference rate over the pairs: 1 when
             success needs the right words, 0 when words do not matter, negative when the policy
-            does better without them; None when the reference never succeeds.
-        unlike: pairs whose first pictures differ; 0 unless the two were run on different
-            machines or worlds, and then the pairing is in doubt.
+            does better without them; None when the reference never succeeds. Under a
+            perturbed scene: the share of success that is lost.
+        unlike: pairs whose first pictures differ. When only words were changed it is 0 unless the
+            two were run on different machines or worlds, and then the pairing is in doubt.
     """
 
     pairs: PairedComparison

@@ -1,10 +1,14 @@
 """Options of an evaluation."""
 
+import re
 from dataclasses import dataclass, field
 
 from vla.errors import ConfigError, UnknownChoice
 
 CONDITIONS = ("given", "blank", "swapped")
+ALL_AXES = "axes"
+"""Stands for every axis of the world, alone for all levels too."""
+AXIS_LEVELS = (1, 2, 3, 4, 5)
 EVALUATION_SEEDS = 1_000_000
 """Evaluation seeds start here; demonstrations are recorded from seeds below."""
 
@@ -24,7 +28,9 @@ class EvaluationConfig:
         max_steps: control ticks after which an episode is stopped as a failure;
             0: only the world ends it.
         videos: successes and failures to film, each, per task; 0 for none.
-        conditions: instruction variants to run on the same seeds (see `compare_conditions`).
+        conditions: what to run on the same seeds (see `compare_conditions`): "given", "blank",
+            "swapped"; "AXIS:LEVEL", e.g. "light:3", for a scene perturbed along one axis;
+            "axes:3" for every axis at one level and "axes" for every axis at every level.
     """
 
     episodes: int = 50
@@ -49,11 +55,30 @@ class EvaluationConfig:
                 "belong to demonstrations, and a policy must not be tried on what it has seen."
             )
         for name in self.conditions:
-            if name not in CONDITIONS:
-                raise UnknownChoice("evaluation condition", name, CONDITIONS)
+            if name not in (*CONDITIONS, ALL_AXES) and not is_axis(name):
+                known = (*CONDITIONS, ALL_AXES, "AXIS:LEVEL")
+                raise UnknownChoice("evaluation condition", name, known)
         if len(set(self.conditions)) != len(self.conditions) or not self.conditions:
             raise ConfigError("evaluation.conditions must name each condition once, at least one.")
+        if "given" not in self.conditions and not set(self.conditions) <= set(CONDITIONS):
+            raise ConfigError(
+                "evaluation.conditions names axes without what they are measured against; "
+                "add given."
+            )
 
     def list_seeds(self) -> list[int]:
         """The seeds of every task and condition."""
         return list(range(self.first_seed, self.first_seed + self.episodes))
+
+
+def is_axis(condition: str) -> bool:
+    """Whether a condition has the form "AXIS:LEVEL"; the world knows which axes there are."""
+    return re.fullmatch(r"[a-z_]+:[1-5]", condition) is not None
+
+
+def split_axis(condition: str) -> tuple[str, int]:
+    """("light", 3) of "light:3". Raises ConfigError on another form."""
+    if not is_axis(condition):
+        raise ConfigError(f"{condition!r} is no AXIS:LEVEL; give e.g. light:3, levels 1 to 5.")
+    axis, _, level = condition.partition(":")
+    return axis, int(level)

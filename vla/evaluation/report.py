@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vla.evaluation import sections
+from vla.evaluation.axes import show_axes, split_conditions
 from vla.evaluation.comparison import RunComparison
 from vla.evaluation.result import Evaluation
 from vla.files import write_bytes
@@ -34,7 +35,8 @@ def write_report(
     Args:
         path: of the page; replaced atomically.
         title: heading.
-        evaluations: by instruction condition; a single one may have any name.
+        evaluations: by condition, of words or of a scene ("AXIS:LEVEL"); a single one may
+            have any name.
         reference: the condition whose rates, films and setup are shown; the first one when it is
             not among them.
         chance: success rate in 0..1 of guessing, drawn as a line.
@@ -60,7 +62,8 @@ def write_report(
         parts += [
             _show_tiles(main),
             sections.show_success(main, chance),
-            sections.show_conditions(evaluations, reference, chance),
+            sections.show_conditions(split_conditions(evaluations)[0], reference, chance),
+            show_axes(evaluations, reference),
             sections.show_films(main),
         ]
     parts += [

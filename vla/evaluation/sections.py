@@ -30,7 +30,7 @@ def show_success(evaluation: Evaluation, chance: float | None) -> str:
     if len(rows) > 1:
         rows.append(_make_row("all tasks", evaluation.pooled, 0))
     legend = draw_legend([], "chance") if chance is not None else ""
-    return _section("Success by task", legend + draw_intervals(rows, chance))
+    return make_section("Success by task", legend + draw_intervals(rows, chance))
 
 
 def show_conditions(
@@ -69,7 +69,7 @@ def show_conditions(
         note += f" {unlike} pairs do not begin with equal pictures: their scenes may differ."
     body = draw_legend(names, "chance" if chance is not None else "")
     body += draw_intervals(rows, chance) + _make_table(head, table, numbers=range(1, 6))
-    return _section("Does it listen? Instruction conditions", body, note)
+    return make_section("Does it listen? Instruction conditions", body, note)
 
 
 def show_comparison(comparison: RunComparison) -> str:
@@ -119,7 +119,7 @@ def show_training(metrics: Path | None) -> str:
             "<details><summary>More curves</summary>"
             f'<div class="figures">{"".join(others)}</div></details>'
         )
-    return _section("Training", body)
+    return make_section("Training", body)
 
 
 def show_open_loop(name: str, result: Mapping[str, Any]) -> str:
@@ -154,7 +154,7 @@ def show_open_loop(name: str, result: Mapping[str, Any]) -> str:
         "the state is. A small error here does not "
         "promise success, and success does not need a small one."
     )
-    return _section(f"Open-loop error on held-out demonstrations of {name}", body, note)
+    return make_section(f"Open-loop error on held-out demonstrations of {name}", body, note)
 
 
 def show_live(summary: Mapping[str, Any] | None, flight: Path | None = None) -> str:
@@ -174,7 +174,7 @@ def show_live(summary: Mapping[str, Any] | None, flight: Path | None = None) -> 
             rows.append([name, f"{text} {unit}".strip()])
     figures = f'<div class="figures">{"".join(charts)}</div>' if charts else ""
     table = _make_table(["", ""], rows) if rows else ""
-    return _section("Live control loop", figures + table)
+    return make_section("Live control loop", figures + table)
 
 
 def show_films(evaluation: Evaluation) -> str:
@@ -206,22 +206,23 @@ def show_films(evaluation: Evaluation) -> str:
     note = "The first successes and failures of each task to end, not a selection by looks."
     if dropped:
         note += f" {dropped} more are left out to keep this page small."
-    return _section("Episodes", body, note)
+    return make_section("Episodes", body, note)
 
 
 def show_times(timings: Mapping[str, float] | None) -> str:
     """Seconds per stage."""
     rows = [[name, _format_seconds(seconds)] for name, seconds in (timings or {}).items()]
-    return _section("Time per stage", _make_table(["stage", "time"], rows)) if rows else ""
+    return make_section("Time per stage", _make_table(["stage", "time"], rows)) if rows else ""
 
 
 def show_provenance(values: Mapping[str, Any] | None) -> str:
     """Everything that tells where the numbers come from, nested keys joined by dots."""
     rows = [[key, str(value)] for key, value in _flatten(values or {})]
-    return _section("Provenance", _make_table(["", ""], rows)) if rows else ""
+    return make_section("Provenance", _make_table(["", ""], rows)) if rows else ""
 
 
-def _section(title: str, body: str, note: str = "") -> str:
+def make_section(title: str, body: str, note: str = "") -> str:
+    """A titled box around `body` (HTML), a small note below it (text); "" without a body."""
     if not body:
         return ""
     small = f'<p class="small">{escape(note)}</p>' if note else ""

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vla.evaluation.charts import draw_histogram, draw_intervals, draw_lines, format_number
+from vla.evaluation.charts import (
+    draw_heat_map,
+    draw_histogram,
+    draw_intervals,
+    draw_lines,
+    format_number,
+)
 
 
 def parse(html):
@@ -20,6 +26,16 @@ def test_intervals_lie_where_the_numbers_say():
     assert root.find(".//i[@class='dot']").get("style") == "left:50.00%"
     assert root.find(".//i[@class='chance']").get("style") == "left:10.00%"
     assert "lift <b>" in "".join(root.itertext())
+
+
+def test_a_heat_map_has_a_cell_for_every_column():
+    cells = [(0.25, "25 %", "<low>", True), None, (1.0, "100 %", "", False)]
+    root = parse(draw_heat_map({"light & dark": cells}, ["1", "2", "3"]))
+    head, row = root.iter("tr")
+    assert ["".join(cell.itertext()) for cell in head] == ["", "1", "2", "3"]
+    assert ["".join(cell.itertext()) for cell in row] == ["light & dark", "25 %<low>", "", "100 %"]
+    assert [cell.get("style") for cell in row[1:]] == ["--v:25%", None, "--v:100%"]
+    assert [bold.text for bold in root.iter("b")] == ["25 %"]
 
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)

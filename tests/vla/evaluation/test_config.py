@@ -1,7 +1,7 @@
 import pytest
 
 from vla.errors import ConfigError
-from vla.evaluation.config import EVALUATION_SEEDS, EvaluationConfig
+from vla.evaluation.config import EVALUATION_SEEDS, EvaluationConfig, split_axis
 
 
 def test_seeds_never_meet_those_of_demonstrations():
@@ -19,9 +19,19 @@ def test_seeds_never_meet_those_of_demonstrations():
         {"batch": 0},
         {"conditions": ["gievn"]},
         {"conditions": []},
+        {"conditions": ["given", "light:6"]},
+        {"conditions": ["light:3"]},
+        {"conditions": ["axes"]},
         {"conditions": ["given", "given"]},
     ],
 )
 def test_nonsense_is_refused(options):
     with pytest.raises(ConfigError):
         EvaluationConfig(**options)
+
+
+def test_axes_are_named_by_form():
+    EvaluationConfig(conditions=["given", "light:3", "axes:2", "axes"])
+    assert split_axis("object_swap:5") == ("object_swap", 5)
+    with pytest.raises(ConfigError, match="light:3"):
+        split_axis("given")

@@ -133,6 +133,26 @@ def test_a_full_report_is_self_contained_and_escaped(tmp_path):
         assert heading in checker.text
 
 
+def test_perturbed_scenes_make_a_heat_map_of_their_own(tmp_path):
+    results = {"given": make_evaluation(tmp_path, 9), "blank": make_evaluation(tmp_path, 1)}
+    results |= {"light:1": make_evaluation(tmp_path, 9), "light:5": make_evaluation(tmp_path, 0)}
+    results |= {"object_swap:3": make_evaluation(tmp_path, 8)}
+    page = write_report(tmp_path / "r.html", title="t", evaluations=results)
+    text = read(page).text
+    assert "given – blank" in text
+    assert "given – light:5" not in text
+    assert "Does it hold?" in text
+    assert "light90 %[60–98] +0, p = 1, n 10" in text
+    assert "0 %[0–28] -90, p = 0.0039, n 10" in text
+    assert "object swap80 %" in text
+    bold = re.findall("<td[^>]*><b>([^<]*)</b>", page.read_text())
+    assert bold == ["0 %"]  # 0.0039 lies below 0.05 / 3 comparisons
+    alone = write_report(
+        tmp_path / "r.html", title="t", evaluations={"light:1": results["light:1"]}
+    )
+    assert "Does it hold?" not in read(alone).text
+
+
 def test_absent_parts_are_left_out(tmp_path):
     checker = read(write_report(tmp_path / "r.html", title="Empty"))
     assert "section" not in checker.tags

@@ -32,25 +32,23 @@ class BridgeConfig(SourceConfig):
     Attributes:
         path: the folder with features.json, dataset_info.json and the tfrecord files.
         split: as that folder names it.
-        cameras: source name to our name. Leave one out to drop it: many episodes of the full
-            data lack all but image_0 and hold black pictures instead.
+        cameras: source name to our name; empty for all four. Name those to keep: many episodes
+            of the full data lack all but image_0 and hold black pictures instead.
     """
 
     kind: str = "bridge"
     path: str = "???"
     split: str = "train"
-    cameras: dict[str, str] = field(
-        default_factory=lambda: {
+    cameras: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Not a default of the field: what is given would be added to it instead of replacing it.
+        self.cameras = self.cameras or {
             "image_0": "front",
             "image_1": "side_1",
             "image_2": "side_2",
             "image_3": "wrist",
         }
-    )
-
-    def __post_init__(self) -> None:
-        if not self.cameras:
-            raise ConfigError("source.cameras is empty; keep at least image_0.")
 
     def build(self) -> "TrajectorySource":
         """Open the folder. Raises DataError."""

@@ -68,11 +68,12 @@ class LiberoConfig(RobomimicConfig):
     """
 
     kind: str = "libero"
-    cameras: dict[str, str] = field(
-        default_factory=lambda: {"agentview_rgb": "front", "eye_in_hand_rgb": "wrist"}
-    )
     state: list[str] = field(default_factory=lambda: ["ee_pos", "ee_ori", "gripper_states"])
     images: str = "rot180"
+
+    def __post_init__(self) -> None:
+        RobomimicConfig.__post_init__(self)
+        self.cameras = self.cameras or {"agentview_rgb": "front", "eye_in_hand_rgb": "wrist"}
 
 
 @dataclass(kw_only=True, slots=True)

@@ -78,6 +78,24 @@ def convert(
     growing = final.with_name(f".{final.name}.partial")
     if growing.exists():
         shutil.rmtree(growing)
+    try:
+        _fill(growing, source, codec=codec, skip_bad=skip_bad, progress=progress)
+        growing.replace(final)
+    finally:
+        if growing.exists():  # it failed, or was interrupted
+            shutil.rmtree(growing)
+    return TrajectoryStore.open(final)
+
+
+def _fill(
+    growing: Path,
+    source: TrajectorySource,
+    *,
+    codec: str,
+    skip_bad: bool,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Write the store in its hidden folder."""
     store = TrajectoryStore.create(
         growing, embodiment=source.embodiment, provenance=source.provenance, codec=codec
     )
@@ -98,5 +116,3 @@ def convert(
     if skipped:
         provenance = {**store.provenance, "skipped": skipped}
         replace(Manifest.read(growing), provenance=provenance).write(growing)
-    growing.replace(final)
-    return TrajectoryStore.open(final)

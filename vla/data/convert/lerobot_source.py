@@ -148,7 +148,6 @@ class LerobotSource:
             **vectors,
             instruction=instruction,
             time=stamps,
-            captured={name: stamps.copy() for name in self._cameras.values()},
             subtasks=subtasks,
             success=success,
             source={
