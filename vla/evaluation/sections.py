@@ -94,7 +94,7 @@ def show_comparison(comparison: RunComparison) -> str:
         "holds also for who adds episodes and looks again. Not the luck of one training run. "
         f"Setups differ in: {', '.join(comparison.differing) or 'nothing'}."
     )
-    return _section(f"{names[0]} against {names[1]}", body, note)
+    return make_section(f"{names[0]} against {names[1]}", body, note)
 
 
 def show_training(metrics: Path | None) -> str:
