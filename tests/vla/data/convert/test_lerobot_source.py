@@ -58,7 +58,7 @@ def test_every_layout_gives_the_same_episodes(tmp_path, version, mode):
         np.testing.assert_array_equal(episode.action, sets.numbers(length, first + 100, 2))
         stamps = (np.arange(length) / sets.FPS).astype(np.float32).astype(np.float64)
         np.testing.assert_array_equal(episode.time, stamps)
-        np.testing.assert_array_equal(episode.captured["cam_high"], stamps)
+        assert episode.captured == {}  # the format tells nominal times only
         assert episode.instruction == sets.TASKS[index % 2]
         assert episode.source["episode_index"] == index
         found = [sets.number_of(frame) for frame in episode.images["cam_high"]]
