@@ -122,7 +122,8 @@ class FamilyPolicy(nn.Module):
 
     def _enter(self, observation: Observation) -> Observation:
         """An observation of the present body, in joint slots and roles, normalised."""
-        body, index = self.embodiment, self._member
+        index = self._member
+        body = self.family.members[index]
         steps = observation.state.shape[0]
         if observation.state.shape[1] != len(body.state):
             raise ShapeError(
@@ -135,9 +136,10 @@ class FamilyPolicy(nn.Module):
                     f"The observation lacks camera {names[index]!r} (it has: "
                     f"{', '.join(sorted(observation.images)) or 'none'})."
                 )
-            shape = (steps, *self.family.sizes[role], 3)
-            black = np.zeros(shape, np.uint8)
-            images[role] = observation.images[names[index]] if names[index] else black
+            if names[index]:
+                images[role] = observation.images[names[index]]
+            else:
+                images[role] = np.zeros((steps, *self.family.sizes[role], 3), np.uint8)
         pending = observation.pending
         if pending is not None:
             if pending.shape[1] != len(body.action):

@@ -106,9 +106,10 @@ def to_joint(batch: Batch, family: Family, member: int, views: Mapping[str, str]
     actions[..., slots], mask[..., slots] = batch.actions, batch.mask
     images = {}
     for role, name in views.items():
-        height, width = family.sizes[role]
-        black = torch.zeros((*steps, height, width, 3), dtype=torch.uint8)
-        images[role] = batch.images[name] if name else black
+        if name:
+            images[role] = batch.images[name]
+        else:
+            images[role] = torch.zeros((*steps, *family.sizes[role], 3), dtype=torch.uint8)
     return Batch(
         images=images,
         state=state,

@@ -62,13 +62,15 @@ class ResizedStore(TrajectoryStore):
 
     def _show(self, manifest: Manifest, storage: Storage) -> None:
         super()._show(manifest, storage)
-        self._reader.embodiment = self.embodiment
+        size, stored = self._image_size, manifest.embodiment
+        # Kept: every batch asks for it.
+        self._given = resize_cameras(stored, size) if size else stored
+        self._reader.embodiment = self._given
 
     @property
     def embodiment(self) -> Embodiment:
         """What every number means, cameras at the size they are given in."""
-        stored = super().embodiment
-        return resize_cameras(stored, self._image_size) if self._image_size else stored
+        return self._given
 
 
 def _reopen(location: str, options: dict[str, str] | None, size: tuple[int, ...]) -> ResizedStore:
