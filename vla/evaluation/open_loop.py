@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla.contract import Policy
-from vla.data.stats import compute_statistics
+from vla.data.stats import compute_statistics, pair_axes
 from vla.data.store import TrajectoryStore
 from vla.embodiment import Embodiment
 from vla.errors import DataError
@@ -132,17 +132,13 @@ def _pick(frames: Any, rows: NDArray[np.int64], name: str) -> NDArray[np.uint8]:
 def stay(body: Embodiment, state: Float32) -> Float64 | None:
     """The actions (n, A) that keep the body where `state` (n, S) says it is.
 
-    0 for a delta axis; for an absolute one the state axis of the same name and unit. None
-    when the state has no such axis.
+    0 for a delta axis, else the state axis that `pair_axes` names. None when one is lacking.
     """
-    names = [(axis.name, axis.unit) for axis in body.state]
+    pairs = pair_axes(body)
+    if any(a.mode != "delta" and i not in pairs for i, a in enumerate(body.action)):
+        return None
     still = np.zeros((len(state), len(body.action)))
-    for index, axis in enumerate(body.action):
-        if axis.mode == "delta":
-            continue
-        if (axis.name, axis.unit) not in names:
-            return None
-        still[:, index] = state[:, names.index((axis.name, axis.unit))]
+    still[:, list(pairs)] = state[:, list(pairs.values())]
     return still
 
 

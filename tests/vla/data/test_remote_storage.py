@@ -130,6 +130,7 @@ def test_web_server(store, serve):
     remote = TrajectoryStore.open(f"{server.url}/store/")
     assert remote.location == f"{server.url}/store"
     assert_equal_stores(remote, store)
+    # Our own bytes: this is how a spawned worker gets a store.
     assert pickle.loads(pickle.dumps(remote)).hash == store.hash
 
 

@@ -90,6 +90,7 @@ def test_everyone_downstream_sees_the_new_size(path):
     batch = data.load("train", history=2, horizon=2, batch_size=3, seed=0).batch(0)
     assert batch.images["front"].shape == (3, 2, 24, 32, 3)
     assert store.episode(0).images["front"].shape == (5, 24, 32, 3)
+    # Our own bytes: this is how a spawned worker gets a store.
     again = pickle.loads(pickle.dumps(store))
     assert again.embodiment == store.embodiment
     assert type(StoreConfig(path=str(path)).open().stores[0]) is TrajectoryStore

@@ -138,6 +138,7 @@ def test_a_store_read_before_works_in_another_process(store, method):
 
 
 def test_pickling_reopens(store):
+    # Our own bytes: this is how a spawned worker gets a store.
     assert pickle.loads(pickle.dumps(store)).hash == store.hash
 
 

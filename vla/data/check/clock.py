@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vla.data.check.finding import Finding, describe_steps
 from vla.data.check.survey import Episode, Survey
@@ -38,12 +39,17 @@ def _in_order(episode: Episode) -> bool:
     return bool(np.isfinite(episode.time).all() and (np.diff(episode.time) > 0).all())
 
 
-def find_gaps(survey: Survey) -> Iterator[Finding]:
-    """Stretches without rows, measured against the episode's own usual step."""
+def _paces(survey: Survey, least: int) -> Iterator[tuple[Episode, NDArray[np.float64]]]:
+    """Episodes whose clock runs forward, with the seconds between their rows, `least` or more."""
     for episode in survey.episodes:
         steps = np.diff(episode.time)
-        if len(steps) < 3 or not _in_order(episode):
-            continue
+        if len(steps) >= least and _in_order(episode):
+            yield episode, steps
+
+
+def find_gaps(survey: Survey) -> Iterator[Finding]:
+    """Stretches without rows, measured against the episode's own usual step."""
+    for episode, steps in _paces(survey, 3):
         usual = float(np.median(steps))
         for step in np.flatnonzero(steps > GAP * usual).tolist():
             span = (step, step + 2)
@@ -62,10 +68,7 @@ def find_gaps(survey: Survey) -> Iterator[Finding]:
 
 def find_wrong_rate(survey: Survey) -> Iterator[Finding]:
     """Rows recorded at another rate than the embodiment declares."""
-    for episode in survey.episodes:
-        steps = np.diff(episode.time)
-        if len(steps) < 3 or not _in_order(episode):
-            continue
+    for episode, steps in _paces(survey, 3):
         rate = 1 / float(np.median(steps))
         if abs(rate / survey.embodiment.hz - 1) > RATE_ERROR:
             message = f"recorded at {rate:.4g} Hz; the embodiment declares {survey.embodiment.hz:g}"
@@ -76,10 +79,7 @@ def find_wrong_rate(survey: Survey) -> Iterator[Finding]:
 
 def find_jitter(survey: Survey) -> Iterator[Finding]:
     """Steps that are often shorter or longer than usual; gaps are counted apart."""
-    for episode in survey.episodes:
-        steps = np.diff(episode.time)
-        if len(steps) < 10 or not _in_order(episode):
-            continue
+    for episode, steps in _paces(survey, 10):
         usual = float(np.median(steps))
         off = (np.abs(steps - usual) > JITTER * usual) & (steps <= GAP * usual)
         if off.mean() > JITTER_SHARE:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vla.data.convert.arrays import named_axes
 from vla.embodiment import Axis
 from vla.errors import DataError
 from vla.types import Float32
@@ -100,10 +101,7 @@ def name_axes(
 ) -> tuple[Axis, ...]:
     """Axes of one unit from names separated by blanks, bounded by +-`bound` (default: BOUNDS)."""
     limit = bound or BOUNDS[unit]
-    return tuple(
-        Axis(name=name, unit=unit, low=-limit, high=limit, mode=mode, frame=frame)
-        for name in names.split()
-    )
+    return named_axes(names, unit=unit, low=-limit, high=limit, mode=mode, frame=frame)
 
 
 def name_joints(count: int, prefix: str = "") -> tuple[Axis, ...]:
