@@ -54,12 +54,13 @@ class VlaPolicy(nn.Module):
             self._pairs.require(statistics, embodiment, config.horizon)
             self.state_normalizer.fill(statistics.state)
             self.action_normalizer.fill(statistics.action)
-        self.backbone = config.backbone.build(embodiment, history=config.history)
-        self.head = config.head.build(
-            context_dim=self.backbone.dim,
-            action_dim=len(embodiment.action),
-            horizon=config.horizon,
+        chunk = {"action_dim": len(embodiment.action), "horizon": config.horizon}
+        self.backbone = config.backbone.build(
+            embodiment,
+            history=config.history,
+            readouts=config.head.count_readouts(**chunk),
         )
+        self.head = config.head.build(shape=self.backbone.shape, **chunk)
 
     def loss(
         self, batch: "Batch", *, generator: torch.Generator

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from policies.backbones.config import AutoBackboneConfig
-from policies.backbones.interface import Backbone, Context
+from policies.backbones.interface import Backbone, Context, ContextShape
 from vla.embodiment import Embodiment
 from vla.errors import CheckpointError, ConfigError, EmbodimentMismatch, ShapeError
 
@@ -53,6 +53,7 @@ class AutoBackbone(Backbone):
         self.model = load_model(config)
         self.processor = load_processor(config)
         self.dim = int(self.model.config.get_text_config().hidden_size)
+        self.shape = ContextShape(dim=self.dim, state_dim=history * len(embodiment.state))
         self._dtype = getattr(torch, config.dtype)
         self._pool = config.pool
         _keep_layers(self.model, config.layers)
@@ -99,6 +100,7 @@ class AutoBackbone(Backbone):
             mask=torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1),
             pooled=pooled,
             labels={name: layer(pooled) for name, layer in self._labels.items()},
+            state=state,
         )
 
     def _last_hidden_states(self, inputs: dict[str, Tensor]) -> Tensor:

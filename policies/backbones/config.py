@@ -21,9 +21,20 @@ class BackboneConfig:
 
     kind: str = ""
 
-    def build(self, embodiment: Embodiment, *, history: int) -> "Backbone":
-        """Make the backbone for the cameras and state axes of `embodiment` and T == `history`."""
-        raise ConfigError("No backbone is chosen; take TinyConfig or AutoBackboneConfig.")
+    def build(self, embodiment: Embodiment, *, history: int, readouts: int = 0) -> "Backbone":
+        """Make the backbone for the cameras and state axes of `embodiment` and T == `history`.
+
+        Raises:
+            ConfigError: when it cannot offer the `readouts` tokens that the head asks for.
+        """
+        raise ConfigError("No backbone is chosen; `vla list` shows them.")
+
+    def _refuse_readouts(self, readouts: int) -> None:
+        if readouts:
+            raise ConfigError(
+                f"The head asks for {readouts} readout tokens, which policy/backbone={self.kind} "
+                "does not have; take a backbone with a language model (`vla list`)."
+            )
 
 
 @dataclass(kw_only=True, slots=True)
@@ -64,8 +75,9 @@ class TinyConfig(BackboneConfig):
         require_positive(self, "keypoints", "words", "buckets")
         require_heads(self)
 
-    def build(self, embodiment: Embodiment, *, history: int) -> "Backbone":
+    def build(self, embodiment: Embodiment, *, history: int, readouts: int = 0) -> "Backbone":
         """Make the untrained network."""
+        self._refuse_readouts(readouts)
         from policies.backbones.tiny import TinyBackbone
 
         return TinyBackbone(self, embodiment, history=history)
@@ -115,8 +127,9 @@ class AutoBackboneConfig(BackboneConfig):
                 f"freeze is {self.freeze!r}; take freeze='all' or lora_rank=0."
             )
 
-    def build(self, embodiment: Embodiment, *, history: int) -> "Backbone":
+    def build(self, embodiment: Embodiment, *, history: int, readouts: int = 0) -> "Backbone":
         """Load the pretrained model. Raises CheckpointError when it cannot be read."""
+        self._refuse_readouts(readouts)
         from policies.backbones.auto import AutoBackbone
 
         return AutoBackbone(self, embodiment, history=history)

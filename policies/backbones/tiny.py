@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from policies.backbones.config import TinyConfig
-from policies.backbones.interface import Backbone, Context
+from policies.backbones.interface import Backbone, Context, ContextShape
 from policies.backbones.tokenizer import hash_words
 from policies.transformer import Block, waves
 from vla.embodiment import Camera, Embodiment
@@ -37,6 +37,7 @@ class TinyBackbone(Backbone):
         super().__init__()
         self.config = config
         self.dim = width = config.width
+        self.shape = ContextShape(dim=width, state_dim=history * len(embodiment.state))
         self.cameras = tuple(embodiment.cameras)
         self.front = _grounding_camera(config, embodiment)
         self.text = TextReader(config)
@@ -117,7 +118,7 @@ class TinyBackbone(Backbone):
         labels = {}
         for index, name in enumerate(self.config.labels):
             labels |= {name: point[:, index], f"{name}_offset": offset[:, index]}
-        return Context(tokens=x, mask=mask, pooled=pooled, labels=labels)
+        return Context(tokens=x, mask=mask, pooled=pooled, labels=labels, state=state)
 
 
 class TextReader(nn.Module):

@@ -7,6 +7,7 @@ from policies.checks import require_choice, require_heads, require_positive
 from vla.errors import ConfigError
 
 if TYPE_CHECKING:
+    from policies.backbones.interface import ContextShape
     from policies.heads.interface import Head
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
@@ -19,8 +20,12 @@ class HeadConfig:
 
     kind: str = ""
 
-    def build(self, *, context_dim: int, action_dim: int, horizon: int) -> "Head":
-        """Make the head for tokens of width `context_dim` and chunks (`horizon`, `action_dim`)."""
+    def count_readouts(self, *, action_dim: int, horizon: int) -> int:
+        """How many readout tokens R the backbone shall append for this head."""
+        return 0
+
+    def build(self, *, shape: "ContextShape", action_dim: int, horizon: int) -> "Head":
+        """Make the head for contexts of `shape` and chunks (`horizon`, `action_dim`)."""
         raise ConfigError(
             "No head is chosen; take FlowConfig, DiffusionConfig, TokensConfig or RegressionConfig."
         )
@@ -45,11 +50,11 @@ class RegressionConfig(HeadConfig):
         if self.smooth < 0:
             raise ConfigError(f"RegressionConfig.smooth is {self.smooth}; it must be 0 or more.")
 
-    def build(self, *, context_dim: int, action_dim: int, horizon: int) -> "Head":
+    def build(self, *, shape: "ContextShape", action_dim: int, horizon: int) -> "Head":
         """Make the untrained head."""
         from policies.heads.regression import RegressionHead
 
-        return RegressionHead(self, context_dim=context_dim, action_dim=action_dim, horizon=horizon)
+        return RegressionHead(self, shape=shape, action_dim=action_dim, horizon=horizon)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -76,11 +81,11 @@ class FlowConfig(HeadConfig):
         require_choice(self, "time_sampling", TIME_SAMPLINGS)
         require_heads(self)
 
-    def build(self, *, context_dim: int, action_dim: int, horizon: int) -> "Head":
+    def build(self, *, shape: "ContextShape", action_dim: int, horizon: int) -> "Head":
         """Make the untrained head."""
         from policies.heads.flow import FlowHead
 
-        return FlowHead(self, context_dim=context_dim, action_dim=action_dim, horizon=horizon)
+        return FlowHead(self, shape=shape, action_dim=action_dim, horizon=horizon)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -119,11 +124,11 @@ class DiffusionConfig(HeadConfig):
                 f"DiffusionConfig.steps {self.steps} is above train_steps {self.train_steps}."
             )
 
-    def build(self, *, context_dim: int, action_dim: int, horizon: int) -> "Head":
+    def build(self, *, shape: "ContextShape", action_dim: int, horizon: int) -> "Head":
         """Make the untrained head."""
         from policies.heads.diffusion import DiffusionHead
 
-        return DiffusionHead(self, context_dim=context_dim, action_dim=action_dim, horizon=horizon)
+        return DiffusionHead(self, shape=shape, action_dim=action_dim, horizon=horizon)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -147,8 +152,8 @@ class TokensConfig(HeadConfig):
         require_positive(self, "width", "layers", "attention_heads", "bins", "bound")
         require_heads(self)
 
-    def build(self, *, context_dim: int, action_dim: int, horizon: int) -> "Head":
+    def build(self, *, shape: "ContextShape", action_dim: int, horizon: int) -> "Head":
         """Make the untrained head."""
         from policies.heads.tokens import TokensHead
 
-        return TokensHead(self, context_dim=context_dim, action_dim=action_dim, horizon=horizon)
+        return TokensHead(self, shape=shape, action_dim=action_dim, horizon=horizon)

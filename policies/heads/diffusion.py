@@ -10,7 +10,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor
 
-from policies.backbones.interface import Context
+from policies.backbones.interface import Context, ContextShape
 from policies.heads.config import DiffusionConfig
 from policies.heads.denoiser import Denoiser
 from policies.heads.interface import Head, average, commit, draw
@@ -19,7 +19,9 @@ from policies.heads.interface import Head, average, commit, draw
 class DiffusionHead(Head):
     """See the module's docstring."""
 
-    def __init__(self, config: DiffusionConfig, *, context_dim: int, action_dim: int, horizon: int):
+    def __init__(
+        self, config: DiffusionConfig, *, shape: ContextShape, action_dim: int, horizon: int
+    ):
         super().__init__()
         self.config = config
         self.schedule = DDPMScheduler(
@@ -31,7 +33,7 @@ class DiffusionHead(Head):
             width=config.width,
             layers=config.layers,
             attention_heads=config.attention_heads,
-            context_dim=context_dim,
+            context_dim=shape.dim,
             action_dim=action_dim,
             horizon=horizon,
         )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from policies.backbones.interface import Context
+from policies.backbones.interface import Context, ContextShape
 from policies.heads.config import FlowConfig
 from policies.heads.denoiser import Denoiser
 from policies.heads.interface import Head, average, commit, draw
@@ -21,14 +21,14 @@ _BETA = 1.5  # pi0: Beta(1.5, 1), on the time to go
 class FlowHead(Head):
     """See the module's docstring."""
 
-    def __init__(self, config: FlowConfig, *, context_dim: int, action_dim: int, horizon: int):
+    def __init__(self, config: FlowConfig, *, shape: ContextShape, action_dim: int, horizon: int):
         super().__init__()
         self.config = config
         self.denoiser = Denoiser(
             width=config.width,
             layers=config.layers,
             attention_heads=config.attention_heads,
-            context_dim=context_dim,
+            context_dim=shape.dim,
             action_dim=action_dim,
             horizon=horizon,
         )

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from policies.backbones.interface import Context
+from policies.backbones.interface import Context, ContextShape
 from policies.heads.config import RegressionConfig
 from policies.heads.interface import Head, average, commit
 from policies.transformer import mlp
@@ -18,12 +18,12 @@ class RegressionHead(Head):
     """See the module's docstring."""
 
     def __init__(
-        self, config: RegressionConfig, *, context_dim: int, action_dim: int, horizon: int
+        self, config: RegressionConfig, *, shape: ContextShape, action_dim: int, horizon: int
     ):
         super().__init__()
         self.shape = (horizon, action_dim)
         self.smooth = config.smooth
-        self.enter = nn.Linear(context_dim, config.width)
+        self.enter = nn.Linear(shape.dim, config.width)
         self.layers = nn.ModuleList(mlp(config.width, 2) for _ in range(config.layers))
         self.leave = nn.Sequential(
             nn.LayerNorm(config.width), nn.Linear(config.width, horizon * action_dim)

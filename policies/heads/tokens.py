@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from policies.backbones.interface import Context
+from policies.backbones.interface import Context, ContextShape
 from policies.heads.config import TokensConfig
 from policies.heads.interface import Head, average, commit
 from policies.transformer import Attention, mlp
@@ -18,7 +18,7 @@ from policies.transformer import Attention, mlp
 class TokensHead(Head):
     """See the module's docstring."""
 
-    def __init__(self, config: TokensConfig, *, context_dim: int, action_dim: int, horizon: int):
+    def __init__(self, config: TokensConfig, *, shape: ContextShape, action_dim: int, horizon: int):
         super().__init__()
         self.config = config
         self.shape = (horizon, action_dim)
@@ -26,7 +26,7 @@ class TokensHead(Head):
         self.symbols = nn.Embedding(config.bins + 1, width)  # the last one says "begin"
         self.axis = nn.Parameter(torch.randn(action_dim, width) * 0.02)
         self.row = nn.Parameter(torch.randn(horizon, width) * 0.02)
-        self.memory = nn.Linear(context_dim, width)
+        self.memory = nn.Linear(shape.dim, width)
         self.layers = nn.ModuleList(
             _Layer(width, config.attention_heads) for _ in range(config.layers)
         )

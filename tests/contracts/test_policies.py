@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from policies.backbones.config import AutoBackboneConfig
-from policies.backbones.interface import Context
+from policies.backbones.interface import Context, ContextShape
 from policies.heads.interface import average, commit
 from tests.policies.samples import (
     EMBODIMENT,
@@ -45,7 +45,7 @@ def policy(kind, relative):
 @pytest.fixture
 def head(kind):
     torch.manual_seed(0)
-    return stir(HEADS[kind].build(context_dim=DIM, action_dim=AXES, horizon=HORIZON))
+    return stir(HEADS[kind].build(shape=ContextShape(dim=DIM), action_dim=AXES, horizon=HORIZON))
 
 
 @pytest.fixture(params=["tiny", "auto"])

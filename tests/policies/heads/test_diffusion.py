@@ -2,6 +2,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
+from policies.backbones.interface import ContextShape
 from policies.heads.config import PREDICTIONS, DiffusionConfig
 from policies.heads.diffusion import denoise
 
@@ -15,7 +16,7 @@ def make_config(**options):
 
 
 def make_head(**options):
-    return make_config(**options).build(context_dim=8, action_dim=2, horizon=3)
+    return make_config(**options).build(shape=ContextShape(dim=8), action_dim=2, horizon=3)
 
 
 def perfect(head, chunk):
@@ -79,7 +80,7 @@ def test_clean_chunk_is_bounded():
 
 def test_committed_rows_are_shown_at_the_noise_of_the_step():
     config = make_config(prediction="sample")
-    head = config.build(context_dim=8, action_dim=2, horizon=3)
+    head = config.build(shape=ContextShape(dim=8), action_dim=2, horizon=3)
     noise, chunk = torch.randn(2, 4, 3, 2, generator=seeded())
     pending = chunk[:, :2]
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from policies.backbones.interface import Context
+from policies.backbones.interface import Context, ContextShape
 from policies.heads.config import FlowConfig
 from policies.heads.flow import integrate
 
@@ -12,7 +12,7 @@ def seeded(seed=0):
 
 def make_head(**options):
     config = FlowConfig(width=16, layers=1, attention_heads=2, **options)
-    return config.build(context_dim=8, action_dim=2, horizon=3)
+    return config.build(shape=ContextShape(dim=8), action_dim=2, horizon=3)
 
 
 def make_context(size):

@@ -1,6 +1,6 @@
 import torch
 
-from policies.backbones.interface import Context
+from policies.backbones.interface import Context, ContextShape
 from policies.heads.config import RegressionConfig
 
 
@@ -8,7 +8,7 @@ def test_two_modes_give_their_median():
     """L1 settles on the more frequent of two answers, where a mean would lie between."""
     torch.manual_seed(0)
     head = RegressionConfig(width=16, layers=1, smooth=0.0).build(
-        context_dim=4, action_dim=1, horizon=2
+        shape=ContextShape(dim=4), action_dim=1, horizon=2
     )
     context = Context(
         tokens=torch.zeros(5, 1, 4), mask=torch.ones(5, 1, dtype=torch.bool),

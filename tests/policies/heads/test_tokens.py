@@ -2,14 +2,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.backbones.interface import Context
+from policies.backbones.interface import Context, ContextShape
 from policies.heads.config import TokensConfig
 
 
 def make_head(*, bins=256, bound=1.0):
     config = TokensConfig(width=16, layers=2, attention_heads=2, bins=bins, bound=bound)
     torch.manual_seed(0)
-    return config.build(context_dim=8, action_dim=2, horizon=3)
+    return config.build(shape=ContextShape(dim=8), action_dim=2, horizon=3)
 
 
 def make_context(size=4):
