@@ -69,7 +69,7 @@ def _time_help() -> float:
 def test_policies_compose_and_come_back_from_yaml(head, backbone):
     from omegaconf import OmegaConf
 
-    words = ["policy=vla", f"policy/head={head}", f"policy/backbone={backbone}", "data.path=x"]
+    words = ["policy=tiny", f"policy/head={head}", f"policy/backbone={backbone}", "data.path=x"]
     policy = OmegaConf.to_object(compose("train", words)).policy
     assert (policy.head.kind, policy.backbone.kind) == (head, backbone)
     restored = restore_config("policy", yaml.safe_load(dump_config(policy))["policy"])
