@@ -48,10 +48,18 @@ class TokensHead(Head):
         error = F.cross_entropy(self.leave(x).float().transpose(1, 2), symbols, reduction="none")
         return average(error.unflatten(1, self.shape), mask)
 
-    def sample(self, context: Context, pending: Tensor | None, noise: Tensor) -> Tensor:
-        """Write the likeliest symbol each time; `noise` is ignored. See `Head.sample`.
+    def sample(
+        self,
+        context: Context,
+        pending: Tensor | None,
+        noise: Tensor,
+        *,
+        tentative: Tensor | None = None,
+    ) -> Tensor:
+        """Write the likeliest symbol each time; see `Head.sample`.
 
-        Committed rows are read in place of what would have been written.
+        Committed rows are read in place of what would have been written; `noise` and
+        `tentative` are ignored.
         """
         size, axes = context.tokens.shape[0], self.shape[1]
         given = None if pending is None else self.encode(pending).flatten(1)

@@ -1,10 +1,10 @@
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from policies.heads.diffusion import denoise
 
 from policies.backbones.interface import ContextShape
 from policies.heads.config import PREDICTIONS, DiffusionConfig
-from policies.heads.diffusion import denoise
 
 
 def seeded(seed=0):
