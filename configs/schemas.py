@@ -23,6 +23,8 @@ from envs.config import GymWorldConfig, TabletopConfig, WorldConfig
 from policies.backbones.config import AutoBackboneConfig, TinyConfig
 from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
+from policies.heads.config_denoisers import DitConfig, ReadoutConfig, UnetConfig
+from policies.heads.config_latent import CvaeConfig, VqConfig
 from robot_drivers.config import RobotConfig, SimArmConfig
 from vla.data.config import AugmentConfig, DataConfig, MixtureConfig, StoreConfig
 from vla.data.convert.config import (
@@ -51,6 +53,11 @@ GROUPS: dict[str, dict[str, type]] = {
         "flow": FlowConfig,
         "diffusion": DiffusionConfig,
         "tokens": TokensConfig,
+        "dit": DitConfig,
+        "unet": UnetConfig,
+        "readout": ReadoutConfig,
+        "cvae": CvaeConfig,
+        "vq": VqConfig,
     },
     "world": {"tabletop": TabletopConfig, "gym": GymWorldConfig},
     "robot": {"sim_arm": SimArmConfig},

@@ -71,20 +71,20 @@ class DenoisingConfig(HeadConfig):
             the noise of each step instead.
         soft_mask: how the pull of tentative rows fades with their distance, one of
             SOFT_MASKS.
-        guidance: most that this pull may count by; 0 ignores tentative rows. Guided sampling
-            needs a pass back through the network in each step.
+        pull: most that it may count by; 0 ignores tentative rows. Being pulled takes a pass
+            back through the network in each step.
     """
 
     steps: int = 10
     draws: int = 4
     delay: int = 0
     soft_mask: str = "exp"
-    guidance: float = 5.0
+    pull: float = 5.0
 
     def __post_init__(self) -> None:
         require_positive(self, "steps", "draws")
         require_choice(self, "soft_mask", SOFT_MASKS)
-        for name in ("delay", "guidance"):
+        for name in ("delay", "pull"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{type(self).__name__}.{name} is negative; 0 does without.")
 

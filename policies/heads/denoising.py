@@ -87,7 +87,7 @@ class DenoisingHead(Head):
     ) -> Tensor:
         """Denoise `noise` in the configured steps. See `Head.sample`."""
         config = self.config
-        seam = Seam(mask=config.soft_mask, limit=config.guidance, trained=config.delay > 0)
+        seam = Seam(mask=config.soft_mask, limit=config.pull, trained=config.delay > 0)
 
         def walk(seen: Context, *rows: Tensor | None) -> Tensor:
             first, committed, wanted = rows

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from policies.backbones.interface import Context, ContextShape
 from policies.heads.config import TokensConfig
+from policies.heads.decoder import DecoderLayer
 from policies.heads.interface import Head, average, commit
-from policies.transformer import Attention, mlp
 
 
 class TokensHead(Head):
@@ -28,7 +28,7 @@ class TokensHead(Head):
         self.row = nn.Parameter(torch.randn(horizon, width) * 0.02)
         self.memory = nn.Linear(shape.dim, width)
         self.layers = nn.ModuleList(
-            _Layer(width, config.attention_heads) for _ in range(config.layers)
+            DecoderLayer(width, config.attention_heads) for _ in range(config.layers)
         )
         self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.bins))
         nn.init.normal_(self.symbols.weight, std=0.02)
@@ -96,38 +96,3 @@ class TokensHead(Head):
     def _places(self) -> Tensor:
         """Embeddings (H * A, width) of row and axis."""
         return (self.row.unsqueeze(1) + self.axis).flatten(0, 1)
-
-
-class _Layer(nn.Module):
-    """Pre-norm decoder layer: earlier symbols, the context, an MLP."""
-
-    def __init__(self, width: int, heads: int):
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.earlier = Attention(width, heads)
-        self.look_norm = nn.LayerNorm(width)
-        self.look = Attention(width, heads)
-        self.mlp = mlp(width, 2)
-
-    def forward(self, x: Tensor, earlier: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """All symbols at once, each seeing those before it."""
-        normed = self.norm(x)
-        x = x + self.earlier(normed, normed, earlier)
-        x = x + self.look(self.look_norm(x), memory, mask)
-        return x + self.mlp(x)
-
-    def write(
-        self,
-        x: Tensor,
-        past: tuple[Tensor, Tensor] | None,
-        known: tuple[Tensor, Tensor],
-        mask: Tensor,
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """One symbol (B, 1, width), given keys and values of `past` symbols and context."""
-        normed = self.norm(x)
-        key, value = self.earlier.project(normed)
-        if past is not None:
-            key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
-        x = x + self.earlier.attend(normed, key, value, None)
-        x = x + self.look.attend(self.look_norm(x), *known, mask)
-        return x + self.mlp(x), (key, value)

@@ -8,6 +8,8 @@ import torch
 from policies.backbones.config import TinyConfig
 from policies.config import VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
+from policies.heads.config_denoisers import DitConfig, ReadoutConfig, UnetConfig
+from policies.heads.config_latent import CvaeConfig, VqConfig
 from policies.relative import pair
 from vla.data.batch import Batch
 from vla.data.stats import Statistics, VectorStatistics
@@ -39,6 +41,13 @@ HEADS = {
     "flow": FlowConfig(**_SMALL, steps=4),
     "diffusion": DiffusionConfig(**_SMALL, steps=4),
     "tokens": TokensConfig(**_SMALL),
+    "dit": DitConfig(**_SMALL, steps=4),
+    "unet": UnetConfig(widths=[16, 32], time_width=16, steps=4),
+    "readout": ReadoutConfig(width=64, layers=1),
+    "cvae": CvaeConfig(**_SMALL),
+    "vq": VqConfig(**_SMALL),
+    "delayed flow": FlowConfig(**_SMALL, steps=4, delay=2),
+    "delayed unet": UnetConfig(widths=[16, 32], time_width=16, steps=4, delay=2),
 }
 TEXTS = ["take the red cube", "put it on the plate, please", "", "reach the blue ball"]
 

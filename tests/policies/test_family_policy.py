@@ -173,7 +173,7 @@ def test_what_does_not_belong_is_refused():
         policy.act([replace(o, images={}) for o in as_other(observations(1))], seeds=[0])
     (seen,) = as_other(observations(1))
     wide = replace(seen, pending=np.zeros((1, 3), np.float32))
-    with pytest.raises(ShapeError, match="Pending has 3 axes; 'other' has 2"):
+    with pytest.raises(ShapeError, match="pending rows have 3 axes; 'other' has 2"):
         policy.act([wide], seeds=[0])
     with pytest.raises(ConfigError, match="bounded_axes"):
         build(bounded_axes=["nose"])
