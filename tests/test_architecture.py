@@ -24,7 +24,7 @@ HEAVY = {
               "configs/"),
     "cv2": ("vla/data/", "robot_drivers/"),
     "transformers": ("policies/backbones/",),
-    "diffusers": (),
+    "diffusers": ("policies/heads/",),
     "tokenizers": ("policies/heads/tokenizers/",),
     "lerobot": ("policies/lerobot_", "vla/data/convert/lerobot", "robot_drivers/lerobot_arm"),
     "mujoco": ("envs/",),

@@ -5,6 +5,8 @@ up takes what was there before back in. Time and the summary of the context scal
 channels of every block (FiLM). Neighbouring rows share weights, which makes for smooth plans.
 """
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,16 +37,12 @@ class Unet(nn.Module):
             )
 
         self.down = nn.ModuleList(map(pair, [inputs, *widths[:-1]], widths))
-        self.halve = nn.ModuleList(nn.Conv1d(width, width, 3, 2, 1) for width in widths[:-1])
+        self.shrink = nn.ModuleList(nn.Conv1d(width, width, 3, 2, 1) for width in widths[:-1])
         self.middle = pair(widths[-1], widths[-1])
         # What comes from below and what comes from beside, then half as wide.
         upward = list(reversed(widths))
-        self.up = nn.ModuleList(
-            pair(2 * wide, narrow) for wide, narrow in zip(upward, upward[1:], strict=False)
-        )
-        self.double = nn.ModuleList(
-            nn.ConvTranspose1d(width, width, 4, 2, 1) for width in upward[1:]
-        )
+        self.up = nn.ModuleList(pair(2 * wide, narrow) for wide, narrow in pairwise(upward))
+        self.grow = nn.ModuleList(nn.ConvTranspose1d(width, width, 4, 2, 1) for width in upward[1:])
         self.leave = nn.Sequential(
             *convolve(widths[0], widths[0], config.kernel, config.groups),
             zeros(nn.Conv1d(widths[0], action_dim, 1)),
@@ -54,7 +52,7 @@ class Unet(nn.Module):
         """Noisy rows (B, H, inputs) at `time` (B,) to an answer float32 (B, H, A)."""
         rows = x.shape[1]
         # Every level halves the rows, so their number is made a multiple; the last one repeats.
-        x = F.pad(x.transpose(1, 2), (0, -rows % 2 ** len(self.halve)), mode="replicate")
+        x = F.pad(x.transpose(1, 2), (0, -rows % 2 ** len(self.shrink)), mode="replicate")
         seen = summarize(context, self.readouts).flatten(1)
         condition = torch.cat([self.clock(encode_time(time, self.time_width)), seen], dim=1)
         beside = []
@@ -62,15 +60,15 @@ class Unet(nn.Module):
             for block in blocks:
                 x = block(x, condition)
             beside.append(x)
-            if depth < len(self.halve):
-                x = self.halve[depth](x)
+            if depth < len(self.shrink):
+                x = self.shrink[depth](x)
         for block in self.middle:
             x = block(x, condition)
-        for blocks, double in zip(self.up, self.double, strict=True):
+        for blocks, grow in zip(self.up, self.grow, strict=True):
             x = torch.cat([x, beside.pop()], dim=1)
             for block in blocks:
                 x = block(x, condition)
-            x = double(x)
+            x = grow(x)
         return self.leave(x)[..., :rows].transpose(1, 2).float()
 
 

@@ -41,13 +41,15 @@ HEADS = {
     "flow": FlowConfig(**_SMALL, steps=4),
     "diffusion": DiffusionConfig(**_SMALL, steps=4),
     "tokens": TokensConfig(**_SMALL),
-    "dit": DitConfig(**_SMALL, steps=4),
-    "unet": UnetConfig(widths=[16, 32], time_width=16, steps=4),
+    "dit": DitConfig(**_SMALL, steps=4, clip=1.5),
+    "unet": UnetConfig(widths=[16, 32], time_width=16, steps=4, prediction="sample"),
     "readout": ReadoutConfig(width=64, layers=1),
     "cvae": CvaeConfig(**_SMALL),
     "vq": VqConfig(**_SMALL),
     "delayed flow": FlowConfig(**_SMALL, steps=4, delay=2),
-    "delayed unet": UnetConfig(widths=[16, 32], time_width=16, steps=4, delay=2),
+    "delayed unet": UnetConfig(
+        widths=[16, 32], time_width=16, steps=4, delay=2, prediction="sample"
+    ),
 }
 TEXTS = ["take the red cube", "put it on the plate, please", "", "reach the blue ball"]
 
