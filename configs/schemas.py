@@ -16,6 +16,7 @@ from configs.data_jobs import (
     DataMergeJob,
     DataSplitJob,
     DataStatsJob,
+    DataTokenizerJob,
     DataViewJob,
 )
 from configs.serve_job import ServeJob
@@ -276,6 +277,7 @@ JOBS: dict[str, type] = {
     "data check": DataCheckJob,
     "data view": DataViewJob,
     "data stats": DataStatsJob,
+    "data tokenizer": DataTokenizerJob,
     "data compact": DataCompactJob,
     "data split": DataSplitJob,
     "data merge": DataMergeJob,

@@ -20,16 +20,19 @@ def read_chunks(
     policy: VlaPolicyConfig,
     *,
     count: int,
+    statistics_of: NDArray[np.int64] | None = None,
     seed: int = 0,
 ) -> Tensor:
     """Normalised chunks float32 (N, H, A) without padding.
 
     Args:
         store: the demonstrations.
-        episodes: of the training split; the statistics are taken over them.
+        episodes: whose chunks.
         policy: whose horizon, normalization, bounded_axes and relative_actions to follow.
         count: most windows to draw, evenly over the episodes; those that reach over their
             episode's end are left out.
+        statistics_of: the episodes to take the statistics over, those of the training split;
+            `episodes` without it.
         seed: of the draw.
 
     Raises:
@@ -38,7 +41,7 @@ def read_chunks(
     """
     body, rows = store.embodiment, policy.horizon
     (pairs,) = pair((body,), relative=policy.relative_actions)
-    part = [(store, episodes)]
+    part = [(store, episodes if statistics_of is None else statistics_of)]
     relative = policy.relative_actions
     statistics = pool_relative_statistics(part, rows) if relative else pool_statistics(part)
     normalizer = Normalizer(

@@ -134,13 +134,14 @@ def test_trained_prefix_is_learned():
     zeros = torch.zeros(32, 1, 8)
     context = Context(tokens=zeros, mask=torch.ones(32, 1, dtype=torch.bool), pooled=zeros[:, 0])
     optimizer = torch.optim.Adam(head.parameters(), lr=3e-3)
-    for step in range(300):
+    for step in range(200):
         loss = head.loss(context, way, torch.ones_like(way), generator=seeded(step)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     plan = head.sample(context, way[:, :1], numbers(32, 4, 1))
-    assert (plan[:, 1:] - way[:, 1:]).abs().max() < 0.35
+    assert (plan * way > 0).all()
+    assert (plan - way).abs().mean() < 0.1
 
 
 def test_delay_must_leave_rows():
