@@ -13,6 +13,7 @@ from policies.backbones.interface import Context, ContextShape
 from policies.heads.config import TokensConfig
 from policies.heads.decoder import DecoderLayer
 from policies.heads.interface import Head, average, commit
+from policies.heads.tokenizers.bins import UniformBins
 
 
 class TokensHead(Head):
@@ -21,6 +22,7 @@ class TokensHead(Head):
     def __init__(self, config: TokensConfig, *, shape: ContextShape, action_dim: int, horizon: int):
         super().__init__()
         self.config = config
+        self.bins = UniformBins(bins=config.bins, bound=config.bound)
         self.shape = (horizon, action_dim)
         width = config.width
         self.symbols = nn.Embedding(config.bins + 1, width)  # the last one says "begin"
@@ -84,14 +86,11 @@ class TokensHead(Head):
 
     def encode(self, actions: Tensor) -> Tensor:
         """Bin numbers int64 of normalised actions; values beyond the bound saturate."""
-        config = self.config
-        scaled = (actions.float() / config.bound + 1) / 2 * config.bins
-        return scaled.floor().clamp(0, config.bins - 1).long()
+        return self.bins.quantize(actions)
 
     def decode(self, symbols: Tensor) -> Tensor:
         """Centres float32 of the bins; off by half a bin at most within the bound."""
-        config = self.config
-        return ((symbols.float() + 0.5) / config.bins * 2 - 1) * config.bound
+        return self.bins.restore(symbols)
 
     def _places(self) -> Tensor:
         """Embeddings (H * A, width) of row and axis."""

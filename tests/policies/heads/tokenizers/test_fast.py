@@ -52,7 +52,11 @@ def test_words_are_those_of_the_published_algorithm(tokenizer, tmp_path):
 
 
 def test_smooth_chunks_take_few_words(tokenizer):
-    """At least three times fewer than one per scalar; noise gains nothing."""
+    """At least three times fewer than one per scalar.
+
+    Noise has no frequencies to leave out; what it gains is the coarser rounding, which pairs of
+    characters pay out.
+    """
     chunks = smooth(100, seed=2)
     scalars = len(UniformBins().encode(chunks)[0])
     words = np.mean([len(sequence) for sequence in tokenizer.encode(chunks)])
@@ -61,7 +65,7 @@ def test_smooth_chunks_take_few_words(tokenizer):
     noise = torch.randn(400, ROWS, AXES, generator=generator).clamp(-1, 1)
     fitted = FastTokenizer.fit(noise[:300], vocabulary=1024)
     of_noise = np.mean([len(sequence) for sequence in fitted.encode(noise[300:])])
-    assert of_noise > 0.8 * scalars
+    assert of_noise * 2 > scalars
 
 
 def test_each_coefficient_is_off_by_half_a_step_at_most(tokenizer):
