@@ -126,10 +126,11 @@ def batch(size=4, *, seed=0, history=1):
     )
 
 
-def observations(size=4, *, seed=0, history=1, pending=()):
-    """`pending`: how many rows are committed, one number per observation."""
+def observations(size=4, *, seed=0, history=1, pending=(), tentative=()):
+    """`pending`, `tentative`: how many rows of a last plan, one number per observation."""
     source = batch(size, seed=seed, history=history)
     rows = list(pending) or [0] * size
+    ends = [k + more for k, more in zip(rows, list(tentative) or [0] * size, strict=True)]
     return [
         Observation(
             images={name: image[i].numpy() for name, image in source.images.items()},
@@ -137,6 +138,7 @@ def observations(size=4, *, seed=0, history=1, pending=()):
             instruction=source.instruction[i],
             time=float(i),
             pending=source.actions[i, : rows[i]].numpy() if rows[i] else None,
+            tentative=source.actions[i, rows[i] : ends[i]].numpy() if ends[i] > rows[i] else None,
         )
         for i in range(size)
     ]
