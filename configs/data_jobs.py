@@ -86,6 +86,37 @@ class DataStatsJob:
 
 
 @dataclass(kw_only=True, slots=True)
+class DataTokenizerJob:
+    """Fit a FAST tokenizer on a store's chunks, as a policy's head sees them.
+
+    Attributes:
+        path: folder of the store.
+        held_out: fraction of the episodes kept from training; the errors shown are theirs.
+        horizon: rows of a chunk.
+        normalization, bounded_axes, relative_actions: as of the policy that will use it.
+        scale: of the rounding; larger is finer and takes more words.
+        vocabulary: how many words.
+        chunks: most chunks to learn from.
+        output: folder of the tokenizer.
+    """
+
+    path: str = MISSING
+    held_out: float = 0.1
+    horizon: int = 16
+    normalization: str = "quantile"
+    bounded_axes: list[str] = field(default_factory=list)
+    relative_actions: bool = False
+    scale: float = 10.0
+    vocabulary: int = 1024
+    chunks: int = 100_000
+    output: str = MISSING
+
+    def __post_init__(self) -> None:
+        if self.chunks < 1 or not self.scale > 0:
+            raise ConfigError(f"chunks {self.chunks} and scale {self.scale} must be above 0.")
+
+
+@dataclass(kw_only=True, slots=True)
 class DataCompactJob:
     """Merge the many small segments of a recorded store into few; the episodes stay as they are.
 

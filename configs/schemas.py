@@ -16,6 +16,7 @@ from configs.data_jobs import (
     DataMergeJob,
     DataSplitJob,
     DataStatsJob,
+    DataTokenizerJob,
     DataViewJob,
 )
 from configs.serve_job import ServeJob
@@ -23,6 +24,8 @@ from envs.config import GymWorldConfig, TabletopConfig, WorldConfig
 from policies.backbones.config import AutoBackboneConfig, TinyConfig
 from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
+from policies.heads.config_denoisers import DitConfig, ReadoutConfig, UnetConfig
+from policies.heads.config_latent import CvaeConfig, VqConfig
 from robot_drivers.config import RobotConfig, SimArmConfig
 from vla.data.config import AugmentConfig, DataConfig, MixtureConfig, StoreConfig
 from vla.data.convert.config import (
@@ -51,6 +54,11 @@ GROUPS: dict[str, dict[str, type]] = {
         "flow": FlowConfig,
         "diffusion": DiffusionConfig,
         "tokens": TokensConfig,
+        "dit": DitConfig,
+        "unet": UnetConfig,
+        "readout": ReadoutConfig,
+        "cvae": CvaeConfig,
+        "vq": VqConfig,
     },
     "world": {"tabletop": TabletopConfig, "gym": GymWorldConfig},
     "robot": {"sim_arm": SimArmConfig},
@@ -269,6 +277,7 @@ JOBS: dict[str, type] = {
     "data check": DataCheckJob,
     "data view": DataViewJob,
     "data stats": DataStatsJob,
+    "data tokenizer": DataTokenizerJob,
     "data compact": DataCompactJob,
     "data split": DataSplitJob,
     "data merge": DataMergeJob,

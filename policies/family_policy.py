@@ -140,21 +140,26 @@ class FamilyPolicy(nn.Module):
                 images[role] = observation.images[names[index]]
             else:
                 images[role] = np.zeros((steps, *self.family.sizes[role], 3), np.uint8)
-        pending = observation.pending
-        if pending is not None:
-            if pending.shape[1] != len(body.action):
-                raise ShapeError(
-                    f"Pending has {pending.shape[1]} axes; {body.name!r} has {len(body.action)}."
-                )
-            pending = self.action.enter(self._told(to_relative, pending, observation), index)
         return replace(
             observation,
             images=images,
             depth={},
             state=self.state.enter(observation.state, index),
             instruction=self._speak(observation.instruction, index),
-            pending=pending,
+            pending=self._enter_rows("pending", observation),
+            tentative=self._enter_rows("tentative", observation),
         )
+
+    def _enter_rows(self, what: str, observation: Observation) -> Float32 | None:
+        """Its `pending` or `tentative` rows in joint slots, normalised."""
+        rows, body = getattr(observation, what), self.family.members[self._member]
+        if rows is None:
+            return None
+        if rows.shape[1] != len(body.action):
+            raise ShapeError(
+                f"The {what} rows have {rows.shape[1]} axes; {body.name!r} has {len(body.action)}."
+            )
+        return self.action.enter(self._told(to_relative, rows, observation), self._member)
 
     def _leave(self, chunk: ActionChunk, observation: Observation) -> ActionChunk:
         """A plan in the present body's own axes and units, within its bounds."""

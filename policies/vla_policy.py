@@ -15,7 +15,7 @@ from policies.normalizer import Normalizer
 from policies.relative import pair, to_absolute, to_relative
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError, ShapeError
-from vla.types import ActionChunk, Observation
+from vla.types import ActionChunk, Float32, Observation
 
 if TYPE_CHECKING:
     from vla.data.batch import Batch
@@ -96,7 +96,8 @@ class VlaPolicy(nn.Module):
     ) -> list[ActionChunk]:
         """One chunk per observation, within the embodiment's bounds; see `Policy.act`.
 
-        Rows that are `pending` come back unchanged as the first rows of the chunk.
+        Rows that are `pending` come back unchanged as the first rows of the chunk; heads that
+        can keep those behind them near the `tentative` ones.
 
         Raises:
             ShapeError: when an observation is out of contract.
@@ -106,9 +107,9 @@ class VlaPolicy(nn.Module):
         for observation in observations:
             self._check(observation)
         chunks: dict[int, ActionChunk] = {}
-        # Observations with equally many committed rows share a pass through the network.
-        order = sorted(range(len(observations)), key=lambda i: _committed(observations[i]))
-        for _, group in groupby(order, key=lambda i: _committed(observations[i])):
+        # Observations with equally many rows of the last plan share a pass through the network.
+        order = sorted(range(len(observations)), key=lambda i: _count_rows(observations[i]))
+        for _, group in groupby(order, key=lambda i: _count_rows(observations[i])):
             members = list(group)
             actions = self._plan([observations[i] for i in members], [seeds[i] for i in members])
             for index, rows in zip(members, actions, strict=True):
@@ -117,7 +118,7 @@ class VlaPolicy(nn.Module):
 
     @torch.inference_mode()
     def _plan(self, observations: list[Observation], seeds: list[int]) -> np.ndarray:
-        """Actions float32 (n, H, A) for observations with equally many committed rows."""
+        """Actions float32 (n, H, A) for observations with equally many rows of the last plan."""
         device = self.action_normalizer.center.device
         images = {
             name: torch.from_numpy(np.stack([o.images[name] for o in observations])).to(device)
@@ -129,21 +130,29 @@ class VlaPolicy(nn.Module):
         noise = torch.stack(
             [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         ).to(device)  # drawn on the CPU, so that a seed means the same on every device
-        rows = _committed(observations[0])
-        pending = None
-        if rows:
-            committed = np.stack([o.pending for o in observations])
-            told = to_relative(torch.from_numpy(committed).to(device), state[:, -1], self._pairs)
-            pending = self.action_normalizer(told)
+        pending, tentative = (
+            self._tell([getattr(o, what) for o in observations], state)
+            for what in ("pending", "tentative")
+        )
         context = self.backbone.encode(images, texts, self._normalize_state(state))
-        told = self.action_normalizer.inverse(self.head.sample(context, pending, noise).float())
+        rows = self.head.sample(context, pending, noise, tentative=tentative)
+        told = self.action_normalizer.inverse(rows.float())
         plan = to_absolute(told, state[:, -1], self._pairs)
         low = np.array([axis.low for axis in self.embodiment.action], np.float32)
         high = np.array([axis.high for axis in self.embodiment.action], np.float32)
         actions = np.clip(plan.cpu().numpy(), low, high)
-        if rows:
-            actions[:, :rows] = committed  # exactly, without the way there and back
+        for rows, observation in zip(actions, observations, strict=True):
+            if observation.pending is not None:  # exactly, without the way there and back
+                rows[: len(observation.pending)] = observation.pending
         return actions
+
+    def _tell(self, rows: list[Float32 | None], state: Tensor) -> Tensor | None:
+        """Rows of the last plans, n times (K, A), as the head knows them; None without any."""
+        known = [part for part in rows if part is not None and len(part)]
+        if not known:
+            return None
+        stacked = torch.from_numpy(np.stack(known)).to(state.device)
+        return self.action_normalizer(to_relative(stacked, state[:, -1], self._pairs))
 
     def _normalize_state(self, state: Tensor) -> Tensor:
         return self.state_normalizer(state).clamp(-_STATE_LIMIT, _STATE_LIMIT)
@@ -165,15 +174,13 @@ class VlaPolicy(nn.Module):
             raise ShapeError(f"State has shape {observation.state.shape}; it must be {want}.")
         if not np.isfinite(observation.state).all():
             raise ShapeError("State holds NaN or inf; a sensor is not to be trusted.")
-        if observation.pending is not None:
-            rows, axes = observation.pending.shape
-            if rows > self.horizon or axes != len(self.embodiment.action):
-                raise ShapeError(
-                    f"Pending has shape {(rows, axes)}; it must be at most {self.horizon} rows "
-                    f"of {len(self.embodiment.action)} axes."
-                )
-            if not np.isfinite(observation.pending).all():
-                raise ShapeError("Pending actions hold NaN or inf.")
+        rows, axes = sum(_count_rows(observation)), len(self.embodiment.action)
+        told = [part for part in (observation.pending, observation.tentative) if part is not None]
+        if rows > self.horizon or any(part.shape[1] != axes for part in told):
+            raise ShapeError(
+                f"Pending and tentative have shapes {[part.shape for part in told]}; together "
+                f"they must be at most {self.horizon} rows of {axes} axes."
+            )
 
 
 def grounding_loss(predicted: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor | None:
@@ -198,8 +205,11 @@ def grounding_loss(predicted: dict[str, Tensor], labels: dict[str, Tensor]) -> T
     return torch.stack(losses).mean() if losses else None
 
 
-def _committed(observation: Observation) -> int:
-    return 0 if observation.pending is None else observation.pending.shape[0]
+def _count_rows(observation: Observation) -> tuple[int, int]:
+    """How many rows of the last plan are committed, and how many tentative."""
+    parts = (observation.pending, observation.tentative)
+    pending, tentative = (0 if rows is None else len(rows) for rows in parts)
+    return pending, tentative
 
 
 def require_known(config: VlaPolicyConfig, bodies: Sequence[Embodiment]) -> None:

@@ -25,6 +25,7 @@ HEAVY = {
     "cv2": ("vla/data/", "robot_drivers/"),
     "transformers": ("policies/backbones/",),
     "diffusers": ("policies/heads/",),
+    "tokenizers": ("policies/heads/tokenizers/",),
     "lerobot": ("policies/lerobot_", "vla/data/convert/lerobot", "robot_drivers/lerobot_arm"),
     "mujoco": ("envs/",),
     "mink": ("envs/",),

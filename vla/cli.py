@@ -31,6 +31,7 @@ TOOLS = {
         "check": "Find what is wrong with a store, each finding with its remedy",
         "view": "One episode as a page with films and curves, or as a Rerun recording",
         "stats": "Exact statistics and histograms of every axis",
+        "tokenizer": "Fit a FAST tokenizer on a store's action chunks",
         "compact": "Merge the many small segments of a recorded store into few",
         "split": "Copy a store into two: train and held_out",
         "merge": "Copy several stores of one embodiment into one, without repetitions",
@@ -55,7 +56,7 @@ def describe() -> str:
 
 def describe_tools(verb: str) -> str:
     """The text of `vla VERB --help` for a verb with tools."""
-    tools = "\n".join(f"  {name:<9}{text}" for name, text in TOOLS[verb].items())
+    tools = "\n".join(f"  {name:<10}{text}" for name, text in TOOLS[verb].items())
     return (
         f"usage: vla {verb} TOOL [key=value ...]\n\n{VERBS[verb]}\n\ntools:\n{tools}\n\n"
         f"  vla {verb} TOOL --help   what the tool does and every key it takes\n"

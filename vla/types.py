@@ -1,7 +1,7 @@
 """The nouns: what flows between data, policies, worlds and robots.
 
 Legend for shapes: T history steps, S state axes, A action axes, H horizon rows,
-K committed rows. Everything is NumPy; nothing here imports torch, so that a
+K committed and M tentative rows. Everything is NumPy; nothing here imports torch, so that a
 robot's PC can use it. Units are SI, angles radians, time is seconds on one
 monotonic clock.
 """
@@ -44,9 +44,12 @@ class Observation:
         time: capture time of the newest step, seconds on the monotonic clock.
         depth: per camera float32 (T, H, W) in metres; empty when there is none.
         pending: float32 (K, A), action rows already committed for times after `time`.
+        tentative: float32 (M, A), the rows of the last plan behind `pending`: a policy that
+            can shall stay near them, the first most of all, so that plans join without a
+            jerk. They bind nobody.
 
     Raises:
-        ShapeError: on a wrong shape, dtype, or a non-finite state.
+        ShapeError: on a wrong shape, dtype, or a value that is not finite.
     """
 
     images: dict[str, Uint8]
@@ -55,6 +58,7 @@ class Observation:
     time: float
     depth: dict[str, Float32] = field(default_factory=dict)
     pending: Float32 | None = None
+    tentative: Float32 | None = None
 
     def __post_init__(self) -> None:
         check_array("Observation.state", self.state, dtype=np.float32, shape=(None, None))
@@ -63,8 +67,11 @@ class Observation:
             check_array(f"image {name!r}", image, dtype=np.uint8, shape=(steps, None, None, 3))
         for name, depth in self.depth.items():
             check_array(f"depth {name!r}", depth, dtype=np.float32, shape=(steps, None, None))
-        if self.pending is not None:
-            check_array("Observation.pending", self.pending, dtype=np.float32, shape=(None, None))
+        for what, rows in (("pending", self.pending), ("tentative", self.tentative)):
+            if rows is not None:
+                check_array(f"Observation.{what}", rows, dtype=np.float32, shape=(None, None))
+                if not np.isfinite(rows).all():
+                    raise ShapeError(f"Observation.{what} holds NaN or inf.")
         if not np.isfinite(self.state).all():
             raise ShapeError("Observation.state holds NaN or inf; a sensor is not to be trusted.")
 

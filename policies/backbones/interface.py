@@ -72,6 +72,11 @@ class Prefix:
         mask, positions = (x.repeat_interleave(times, dim=0) for x in (self.mask, self.positions))
         return Prefix(layers=layers, mask=mask, positions=positions)
 
+    def clone(self) -> "Prefix":
+        """A copy; made outside inference mode it allows autograd."""
+        layers = tuple((key.clone(), value.clone()) for key, value in self.layers)
+        return Prefix(layers=layers, mask=self.mask.clone(), positions=self.positions.clone())
+
     def detach(self) -> "Prefix":
         """The same numbers, through which no gradient flows (knowledge insulation)."""
         layers = tuple((key.detach(), value.detach()) for key, value in self.layers)
@@ -152,6 +157,18 @@ class Context:
             state=again(self.state),
             readouts=again(self.readouts),
             prefix=self.prefix and self.prefix.repeat(times),
+            language=self.language,
+        )
+
+    def clone(self) -> "Context":
+        """A copy without labels; made outside inference mode it allows autograd."""
+        return Context(
+            tokens=self.tokens.clone(),
+            mask=self.mask.clone(),
+            pooled=self.pooled.clone(),
+            state=None if self.state is None else self.state.clone(),
+            readouts=None if self.readouts is None else self.readouts.clone(),
+            prefix=self.prefix and self.prefix.clone(),
             language=self.language,
         )
 

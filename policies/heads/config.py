@@ -9,8 +9,10 @@ from vla.errors import ConfigError
 if TYPE_CHECKING:
     from policies.backbones.interface import ContextShape
     from policies.heads.interface import Head
+    from policies.heads.noising import Diffusion
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
+SOFT_MASKS = ("zeros", "ones", "linear", "exp")
 TIME_SAMPLINGS = ("uniform", "beta")
 
 
@@ -27,7 +29,7 @@ class HeadConfig:
     def build(self, *, shape: "ContextShape", action_dim: int, horizon: int) -> "Head":
         """Make the head for contexts of `shape` and chunks (`horizon`, `action_dim`)."""
         raise ConfigError(
-            "No head is chosen; take FlowConfig, DiffusionConfig, TokensConfig or RegressionConfig."
+            "No head is chosen; take e.g. policy/head=flow (`vla list` shows them all)."
         )
 
 
@@ -58,77 +60,128 @@ class RegressionConfig(HeadConfig):
 
 
 @dataclass(kw_only=True, slots=True)
-class FlowConfig(HeadConfig):
+class DenoisingConfig(HeadConfig):
+    """Base of the heads that turn noise into chunks step by step.
+
+    Attributes:
+        steps: when sampling.
+        draws: independent (time, noise) draws per sample and step; they share one encoding.
+        delay: in training the first 0 to `delay` rows are given clean (training-time
+            real-time chunking); then committed rows are given so, too. 0: they are held at
+            the noise of each step instead.
+        soft_mask: how the pull of tentative rows fades with their distance, one of
+            SOFT_MASKS.
+        pull: most that it may count by; 0 ignores tentative rows. Being pulled takes a pass
+            back through the network in each step.
+    """
+
+    steps: int = 10
+    draws: int = 4
+    delay: int = 0
+    soft_mask: str = "exp"
+    pull: float = 5.0
+
+    def __post_init__(self) -> None:
+        require_positive(self, "steps", "draws")
+        require_choice(self, "soft_mask", SOFT_MASKS)
+        for name in ("delay", "pull"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{type(self).__name__}.{name} is negative; 0 does without.")
+
+
+@dataclass(kw_only=True, slots=True)
+class FlowConfig(DenoisingConfig):
     """Flow matching: a velocity field from noise to actions, integrated by Euler steps.
 
     Attributes:
         width, layers, attention_heads: of the denoising transformer.
-        steps: Euler steps when sampling.
         time_sampling: "beta" trains more at the noisy end (pi0), "uniform" evenly.
-        draws: independent (time, noise) draws per sample and step; they share one encoding.
     """
 
     kind: str = "flow"
     width: int = 128
     layers: int = 3
     attention_heads: int = 4
-    steps: int = 10
     time_sampling: str = "beta"
-    draws: int = 4
 
     def __post_init__(self) -> None:
-        require_positive(self, "width", "layers", "attention_heads", "steps", "draws")
+        DenoisingConfig.__post_init__(self)
+        require_positive(self, "width", "layers", "attention_heads")
         require_choice(self, "time_sampling", TIME_SAMPLINGS)
         require_heads(self)
 
     def build(self, *, shape: "ContextShape", action_dim: int, horizon: int) -> "Head":
         """Make the untrained head."""
-        from policies.heads.flow import FlowHead
+        from policies.heads.denoiser import Denoiser
+        from policies.heads.denoising import DenoisingHead
+        from policies.heads.noising import Flow
 
-        return FlowHead(self, shape=shape, action_dim=action_dim, horizon=horizon)
+        network = Denoiser(self, context_dim=shape.dim, action_dim=action_dim, horizon=horizon)
+        process = Flow(steps=self.steps, time_sampling=self.time_sampling)
+        return DenoisingHead(self, process=process, network=network, horizon=horizon)
 
 
 @dataclass(kw_only=True, slots=True)
-class DiffusionConfig(HeadConfig):
-    """DDPM training, DDIM sampling (eta = 0) on a squared-cosine schedule.
+class DdpmConfig(DenoisingConfig):
+    """Base of the heads with DDPM training and DDIM sampling (eta = 0), squared-cosine schedule.
 
     Attributes:
-        width, layers, attention_heads: of the denoising transformer.
-        train_steps: length of the noise schedule.
-        steps: DDIM steps when sampling.
+        train_steps: length of the noise schedule; `steps` of them are taken when sampling.
         prediction: what the network predicts, one of PREDICTIONS.
         clip: bound on the predicted clean chunk at every DDIM step, in normalised units;
             0 leaves it alone.
-        draws: independent (time, noise) draws per sample and step; they share one encoding.
+    """
+
+    train_steps: int = 100
+    prediction: str = "epsilon"
+    clip: float = 1.5
+
+    def __post_init__(self) -> None:
+        DenoisingConfig.__post_init__(self)
+        require_positive(self, "train_steps")
+        require_choice(self, "prediction", PREDICTIONS)
+        if self.clip < 0:
+            raise ConfigError(f"{type(self).__name__}.clip is negative; 0 leaves the chunk alone.")
+        if self.steps > self.train_steps:
+            raise ConfigError(
+                f"{type(self).__name__}.steps {self.steps} is above train_steps {self.train_steps}."
+            )
+
+    def make_process(self) -> "Diffusion":
+        """The path from noise to chunks."""
+        from policies.heads.noising import Diffusion
+
+        return Diffusion(train_steps=self.train_steps, steps=self.steps, prediction=self.prediction)
+
+
+@dataclass(kw_only=True, slots=True)
+class DiffusionConfig(DdpmConfig):
+    """Diffusion with the transformer of `flow`, which looks at all of the context.
+
+    Attributes:
+        width, layers, attention_heads: of the denoising transformer.
     """
 
     kind: str = "diffusion"
     width: int = 128
     layers: int = 3
     attention_heads: int = 4
-    train_steps: int = 100
-    steps: int = 10
-    prediction: str = "epsilon"
-    clip: float = 1.5
-    draws: int = 4
 
     def __post_init__(self) -> None:
-        require_positive(self, "width", "layers", "attention_heads", "train_steps", "steps")
-        require_positive(self, "draws")
-        require_choice(self, "prediction", PREDICTIONS)
+        DdpmConfig.__post_init__(self)
+        require_positive(self, "width", "layers", "attention_heads")
         require_heads(self)
-        if self.clip < 0:
-            raise ConfigError("DiffusionConfig.clip is negative; 0 leaves the chunk alone.")
-        if self.steps > self.train_steps:
-            raise ConfigError(
-                f"DiffusionConfig.steps {self.steps} is above train_steps {self.train_steps}."
-            )
 
     def build(self, *, shape: "ContextShape", action_dim: int, horizon: int) -> "Head":
         """Make the untrained head."""
-        from policies.heads.diffusion import DiffusionHead
+        from policies.heads.denoiser import Denoiser
+        from policies.heads.denoising import DenoisingHead
 
-        return DiffusionHead(self, shape=shape, action_dim=action_dim, horizon=horizon)
+        network = Denoiser(self, context_dim=shape.dim, action_dim=action_dim, horizon=horizon)
+        process = self.make_process()
+        return DenoisingHead(
+            self, process=process, network=network, horizon=horizon, clip=self.clip
+        )
 
 
 @dataclass(kw_only=True, slots=True)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from policies.backbones.interface import Context
+from policies.heads.config import DiffusionConfig, FlowConfig
 from policies.transformer import Attention
 
 
@@ -17,37 +18,38 @@ class Denoiser(nn.Module):
 
     def __init__(
         self,
+        config: FlowConfig | DiffusionConfig,
         *,
-        width: int,
-        layers: int,
-        attention_heads: int,
         context_dim: int,
         action_dim: int,
         horizon: int,
     ):
         super().__init__()
-        self.width = width
+        self.width = width = config.width
         self.enter = nn.Linear(action_dim, width)
         self.position = nn.Parameter(torch.randn(horizon, width) * 0.02)
         self.memory = nn.Linear(context_dim, width)
         self.pooled = nn.Linear(context_dim, width)
         self.clock = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
-        self.layers = nn.ModuleList(_Layer(width, attention_heads) for _ in range(layers))
+        self.layers = nn.ModuleList(
+            _Layer(width, config.attention_heads) for _ in range(config.layers)
+        )
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.modulate = _zeros(nn.Linear(width, 2 * width))
-        self.leave = _zeros(nn.Linear(width, action_dim))
+        self.modulate = zeros(nn.Linear(width, 2 * width))
+        self.leave = zeros(nn.Linear(width, action_dim))
 
     def forward(self, x: Tensor, time: Tensor, context: Context) -> Tensor:
-        """Noisy rows (B, H, A) at `time` (B,) in [0, 1] to a prediction float32 (B, H, A)."""
+        """Noisy rows (B, H, A) at `time` (B,) or (B, H) to a prediction float32 (B, H, A)."""
+        time = time.view(len(x), -1)  # one time for all rows, or one each
         condition = nn.functional.silu(
-            self.clock(encode_time(time, self.width)) + self.pooled(context.pooled)
+            self.clock(encode_time(time, self.width)) + self.pooled(context.pooled).unsqueeze(1)
         )
         memory = self.memory(context.tokens)
         mask = context.mask[:, None, None, :]
         x = self.enter(x) + self.position
         for layer in self.layers:
             x = layer(x, condition, memory, mask)
-        scale, shift = self.modulate(condition).unsqueeze(1).chunk(2, dim=-1)
+        scale, shift = self.modulate(condition).chunk(2, dim=-1)
         return self.leave(self.norm(x) * (1 + scale) + shift).float()
 
 
@@ -60,10 +62,10 @@ class _Layer(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
-        self.modulate = _zeros(nn.Linear(width, 9 * width))
+        self.modulate = zeros(nn.Linear(width, 9 * width))
 
     def forward(self, x: Tensor, condition: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        parts = self.modulate(condition).unsqueeze(1).chunk(9, dim=-1)
+        parts = self.modulate(condition).chunk(9, dim=-1)
 
         def modulated(index: int) -> Tensor:
             scale, shift = parts[3 * index], parts[3 * index + 1]
@@ -76,13 +78,15 @@ class _Layer(nn.Module):
 
 
 def encode_time(time: Tensor, width: int) -> Tensor:
-    """Sinusoids of `time` (B,) in [0, 1]: float32 (B, width), periods from 4e-3 to 4."""
+    """Sinusoids of `time` (...) in about [0, 1]: float32 (..., width), periods 4e-3 to 4."""
     periods = 4 * torch.logspace(-3, 0, width // 2, device=time.device)
     angles = time.float().unsqueeze(-1) * (2 * torch.pi / periods)
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
-def _zeros(layer: nn.Linear) -> nn.Linear:
+def zeros[Layer: nn.Linear | nn.Conv1d](layer: Layer) -> Layer:
+    """The layer with weights 0, so that what it adds or says is 0 at first."""
+    assert layer.bias is not None
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer

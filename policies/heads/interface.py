@@ -28,7 +28,14 @@ class Head(nn.Module, ABC):
         """
 
     @abstractmethod
-    def sample(self, context: Context, pending: Tensor | None, noise: Tensor) -> Tensor:
+    def sample(
+        self,
+        context: Context,
+        pending: Tensor | None,
+        noise: Tensor,
+        *,
+        tentative: Tensor | None = None,
+    ) -> Tensor:
         """Plan one chunk per observation; a pure function of its arguments.
 
         Args:
@@ -36,6 +43,9 @@ class Head(nn.Module, ABC):
             pending: float32 (B, K, A), K <= H, normalised rows that are already committed,
                 or None. They come back as the first K rows and the rest continues them.
             noise: float32 (B, H, A), standard normal; heads without randomness ignore it.
+            tentative: float32 (B, M, A), K + M <= H, normalised rows of the last plan behind
+                the committed ones, or None. Heads that denoise are drawn towards them; the
+                others ignore them and say so.
 
         Returns:
             float32 (B, H, A), normalised.
@@ -57,6 +67,16 @@ def commit(rows: Tensor, pending: Tensor | None) -> Tensor:
     if pending is None or pending.shape[1] == 0:
         return rows
     return torch.cat([pending.to(rows.dtype), rows[:, pending.shape[1] :]], dim=1)
+
+
+def summarize(context: Context, readouts: int) -> Tensor:
+    """What a head without a view of all tokens looks at: (B, R, D).
+
+    The readout tokens when it asked for some, else the pooled vector alone, R = 1.
+    """
+    if readouts and context.readouts is not None:
+        return context.readouts
+    return context.pooled.unsqueeze(1)
 
 
 def draw(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -42,8 +42,15 @@ class RegressionHead(Head):
         error = F.smooth_l1_loss(plan, actions, reduction="none", beta=self.smooth)
         return average(error, mask)
 
-    def sample(self, context: Context, pending: Tensor | None, noise: Tensor) -> Tensor:
-        """The predicted chunk; `noise` is ignored. See `Head.sample`."""
+    def sample(
+        self,
+        context: Context,
+        pending: Tensor | None,
+        noise: Tensor,
+        *,
+        tentative: Tensor | None = None,
+    ) -> Tensor:
+        """The predicted chunk; `noise` and `tentative` are ignored. See `Head.sample`."""
         return commit(self._predict(context), pending)
 
     def _predict(self, context: Context) -> Tensor:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from policies.backbones.interface import Context, ContextShape
 from policies.heads.config import TokensConfig
+from policies.heads.decoder import DecoderLayer
 from policies.heads.interface import Head, average, commit
-from policies.transformer import Attention, mlp
+from policies.heads.tokenizers.bins import UniformBins
 
 
 class TokensHead(Head):
@@ -21,6 +22,7 @@ class TokensHead(Head):
     def __init__(self, config: TokensConfig, *, shape: ContextShape, action_dim: int, horizon: int):
         super().__init__()
         self.config = config
+        self.bins = UniformBins(bins=config.bins, bound=config.bound)
         self.shape = (horizon, action_dim)
         width = config.width
         self.symbols = nn.Embedding(config.bins + 1, width)  # the last one says "begin"
@@ -28,7 +30,7 @@ class TokensHead(Head):
         self.row = nn.Parameter(torch.randn(horizon, width) * 0.02)
         self.memory = nn.Linear(shape.dim, width)
         self.layers = nn.ModuleList(
-            _Layer(width, config.attention_heads) for _ in range(config.layers)
+            DecoderLayer(width, config.attention_heads) for _ in range(config.layers)
         )
         self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.bins))
         nn.init.normal_(self.symbols.weight, std=0.02)
@@ -48,10 +50,18 @@ class TokensHead(Head):
         error = F.cross_entropy(self.leave(x).float().transpose(1, 2), symbols, reduction="none")
         return average(error.unflatten(1, self.shape), mask)
 
-    def sample(self, context: Context, pending: Tensor | None, noise: Tensor) -> Tensor:
-        """Write the likeliest symbol each time; `noise` is ignored. See `Head.sample`.
+    def sample(
+        self,
+        context: Context,
+        pending: Tensor | None,
+        noise: Tensor,
+        *,
+        tentative: Tensor | None = None,
+    ) -> Tensor:
+        """Write the likeliest symbol each time; see `Head.sample`.
 
-        Committed rows are read in place of what would have been written.
+        Committed rows are read in place of what would have been written; `noise` and
+        `tentative` are ignored.
         """
         size, axes = context.tokens.shape[0], self.shape[1]
         given = None if pending is None else self.encode(pending).flatten(1)
@@ -76,50 +86,12 @@ class TokensHead(Head):
 
     def encode(self, actions: Tensor) -> Tensor:
         """Bin numbers int64 of normalised actions; values beyond the bound saturate."""
-        config = self.config
-        scaled = (actions.float() / config.bound + 1) / 2 * config.bins
-        return scaled.floor().clamp(0, config.bins - 1).long()
+        return self.bins.quantize(actions)
 
     def decode(self, symbols: Tensor) -> Tensor:
         """Centres float32 of the bins; off by half a bin at most within the bound."""
-        config = self.config
-        return ((symbols.float() + 0.5) / config.bins * 2 - 1) * config.bound
+        return self.bins.restore(symbols)
 
     def _places(self) -> Tensor:
         """Embeddings (H * A, width) of row and axis."""
         return (self.row.unsqueeze(1) + self.axis).flatten(0, 1)
-
-
-class _Layer(nn.Module):
-    """Pre-norm decoder layer: earlier symbols, the context, an MLP."""
-
-    def __init__(self, width: int, heads: int):
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.earlier = Attention(width, heads)
-        self.look_norm = nn.LayerNorm(width)
-        self.look = Attention(width, heads)
-        self.mlp = mlp(width, 2)
-
-    def forward(self, x: Tensor, earlier: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """All symbols at once, each seeing those before it."""
-        normed = self.norm(x)
-        x = x + self.earlier(normed, normed, earlier)
-        x = x + self.look(self.look_norm(x), memory, mask)
-        return x + self.mlp(x)
-
-    def write(
-        self,
-        x: Tensor,
-        past: tuple[Tensor, Tensor] | None,
-        known: tuple[Tensor, Tensor],
-        mask: Tensor,
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """One symbol (B, 1, width), given keys and values of `past` symbols and context."""
-        normed = self.norm(x)
-        key, value = self.earlier.project(normed)
-        if past is not None:
-            key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
-        x = x + self.earlier.attend(normed, key, value, None)
-        x = x + self.look.attend(self.look_norm(x), *known, mask)
-        return x + self.mlp(x), (key, value)

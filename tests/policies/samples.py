@@ -8,6 +8,8 @@ import torch
 from policies.backbones.config import TinyConfig
 from policies.config import VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
+from policies.heads.config_denoisers import DitConfig, ReadoutConfig, UnetConfig
+from policies.heads.config_latent import CvaeConfig, VqConfig
 from policies.relative import pair
 from vla.data.batch import Batch
 from vla.data.stats import Statistics, VectorStatistics
@@ -39,6 +41,15 @@ HEADS = {
     "flow": FlowConfig(**_SMALL, steps=4),
     "diffusion": DiffusionConfig(**_SMALL, steps=4),
     "tokens": TokensConfig(**_SMALL),
+    "dit": DitConfig(**_SMALL, steps=4, clip=1.5),
+    "unet": UnetConfig(widths=[16, 32], time_width=16, steps=4, prediction="sample"),
+    "readout": ReadoutConfig(width=64, layers=1),
+    "cvae": CvaeConfig(**_SMALL),
+    "vq": VqConfig(**_SMALL),
+    "delayed flow": FlowConfig(**_SMALL, steps=4, delay=2),
+    "delayed unet": UnetConfig(
+        widths=[16, 32], time_width=16, steps=4, delay=2, prediction="sample"
+    ),
 }
 TEXTS = ["take the red cube", "put it on the plate, please", "", "reach the blue ball"]
 
@@ -115,10 +126,11 @@ def batch(size=4, *, seed=0, history=1):
     )
 
 
-def observations(size=4, *, seed=0, history=1, pending=()):
-    """`pending`: how many rows are committed, one number per observation."""
+def observations(size=4, *, seed=0, history=1, pending=(), tentative=()):
+    """`pending`, `tentative`: how many rows of a last plan, one number per observation."""
     source = batch(size, seed=seed, history=history)
     rows = list(pending) or [0] * size
+    ends = [k + more for k, more in zip(rows, list(tentative) or [0] * size, strict=True)]
     return [
         Observation(
             images={name: image[i].numpy() for name, image in source.images.items()},
@@ -126,6 +138,7 @@ def observations(size=4, *, seed=0, history=1, pending=()):
             instruction=source.instruction[i],
             time=float(i),
             pending=source.actions[i, : rows[i]].numpy() if rows[i] else None,
+            tentative=source.actions[i, rows[i] : ends[i]].numpy() if ends[i] > rows[i] else None,
         )
         for i in range(size)
     ]

@@ -76,6 +76,7 @@ def as_other(many):
             images={"front": one.images["front"]},
             state=np.abs(one.state[:, 1:]).clip(0, 1),
             pending=None if one.pending is None else one.pending[:, [2, 1]],
+            tentative=None if one.tentative is None else one.tentative[:, [2, 1]],
         )
         for one in many
     ]
@@ -107,7 +108,7 @@ def test_the_contract_holds_for_each_body(kind, body):
     policy = build(kind)
     policy.become(body)
     assert isinstance(policy, Policy)
-    many = observations(3, pending=[0, 2, 1])
+    many = observations(3, pending=[0, 2, 1], tentative=[1, 1, 0])
     many = many if body is EMBODIMENT else as_other(many)
     chunks = policy.act(many, seeds=[0, 1, 2])
     low = np.array([axis.low for axis in body.action], np.float32)
@@ -122,7 +123,7 @@ def test_the_contract_holds_for_each_body(kind, body):
     np.testing.assert_allclose(alone.actions, chunks[1].actions, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("kind", ["regression", "flow", "diffusion", "tokens"])
 def test_one_batch_of_both_bodies_is_learned(kind):
     policy, mixed = build(kind), joint_batch()
     optimizer = torch.optim.Adam(policy.parameters(), 3e-3)
@@ -173,7 +174,10 @@ def test_what_does_not_belong_is_refused():
         policy.act([replace(o, images={}) for o in as_other(observations(1))], seeds=[0])
     (seen,) = as_other(observations(1))
     wide = replace(seen, pending=np.zeros((1, 3), np.float32))
-    with pytest.raises(ShapeError, match="Pending has 3 axes; 'other' has 2"):
+    long = replace(seen, tentative=np.zeros((1, 3), np.float32))
+    with pytest.raises(ShapeError, match="tentative rows have 3 axes; 'other' has 2"):
+        policy.act([long], seeds=[0])
+    with pytest.raises(ShapeError, match="pending rows have 3 axes; 'other' has 2"):
         policy.act([wide], seeds=[0])
     with pytest.raises(ConfigError, match="bounded_axes"):
         build(bounded_axes=["nose"])

@@ -36,7 +36,14 @@ def seeded(seed=0):
         ),
         (lambda o: {"pending": np.zeros((HORIZON + 1, 3), np.float32)}, "at most 4 rows"),
         (lambda o: {"pending": np.zeros((1, 2), np.float32)}, "3 axes"),
-        (lambda o: {"pending": np.full((1, 3), np.nan, np.float32)}, "NaN"),
+        (
+            lambda o: {
+                "pending": np.zeros((2, 3), np.float32),
+                "tentative": np.zeros((HORIZON - 1, 3), np.float32),
+            },
+            "together they must be at most 4 rows",
+        ),
+        (lambda o: {"tentative": np.zeros((1, 2), np.float32)}, "3 axes"),
     ],
 )
 def test_observations_out_of_contract_are_refused(change, message):
@@ -50,6 +57,24 @@ def test_state_spoilt_after_construction_is_refused():
     seen.state[0, 0] = np.nan
     with pytest.raises(ShapeError, match="NaN"):
         policy.act([seen], seeds=[0])
+
+
+def test_the_head_is_told_the_last_plan_in_its_own_numbers(monkeypatch):
+    """Both parts, relative to the state where actions are; a guided plan lies near them."""
+    policy, told = stir(build("flow", relative_actions=True)), {}
+    sample = policy.head.sample
+
+    def spy(context, pending, noise, *, tentative=None):
+        told.update(pending=pending, tentative=tentative)
+        return sample(context, pending, noise, tentative=tentative)
+
+    monkeypatch.setattr(policy.head, "sample", spy)
+    (seen,) = observations(1, pending=[1], tentative=[2])
+    policy.act([seen], seeds=[0])
+    for what in ("pending", "tentative"):
+        rows = torch.from_numpy(getattr(seen, what)).clone()
+        rows[:, 0] -= float(seen.state[-1, 1])  # joint1
+        torch.testing.assert_close(told[what][0], policy.action_normalizer(rows))
 
 
 def test_one_seed_per_observation():

@@ -25,6 +25,10 @@ def observe(**change):
         {"images": {"front": np.zeros((2, 4, 5, 3), np.float32)}},
         {"depth": {"front": np.zeros((2, 4), np.float32)}},
         {"pending": np.zeros(3, np.float32)},
+        {"pending": np.full((1, 3), np.nan, np.float32)},
+        {"tentative": np.zeros(3, np.float32)},
+        {"tentative": np.zeros((1, 3))},
+        {"tentative": np.full((1, 3), np.inf, np.float32)},
         {"state": [[0.0]]},
     ],
 )

@@ -185,4 +185,5 @@ def stack_history(observations: list[Observation], *, steps: int) -> Observation
         time=newest.time,
         depth={key: np.concatenate([o.depth[key] for o in padded]) for key in newest.depth},
         pending=newest.pending,
+        tentative=newest.tentative,
     )

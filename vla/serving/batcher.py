@@ -33,7 +33,10 @@ class Ticket:
         seen = self.observation
         arrays = {**seen.images, **{f"depth {name}": depth for name, depth in seen.depth.items()}}
         shapes = tuple(sorted((name, array.shape) for name, array in arrays.items()))
-        return shapes, None if seen.pending is None else seen.pending.shape
+        plans = tuple(
+            rows if rows is None else rows.shape for rows in (seen.pending, seen.tentative)
+        )
+        return shapes, plans
 
 
 class Batcher:

@@ -16,7 +16,7 @@ from vla.errors import ContractError, ShapeError
 from vla.serving.codec import ProtocolError
 from vla.types import ActionChunk, Float32, Observation, check_array
 
-PROTOCOL = 1
+PROTOCOL = 2
 REQUEST = "vla_request"
 """Key that only our own clients send; it holds the request's number."""
 
@@ -97,6 +97,7 @@ class Request:
                     "time": seen.time,
                     "depth": seen.depth,
                     "pending": seen.pending,
+                    "tentative": seen.tentative,
                 }
                 for seen in self.observations
             ],
@@ -122,7 +123,7 @@ def _is_finite(value: Any) -> TypeGuard[float]:
 
 
 def _read_observation(entry: Any) -> Observation:
-    keys = {"images", "state", "instruction", "time", "depth", "pending"}
+    keys = {"images", "state", "instruction", "time", "depth", "pending", "tentative"}
     if not isinstance(entry, dict) or set(entry) != keys:
         raise ProtocolError(f"An observation needs exactly the keys {sorted(keys)}.")
     for name in ("images", "depth"):
@@ -146,11 +147,10 @@ def fit_observation(seen: Observation, body: Embodiment, *, history: int) -> Obs
             raise ShapeError(f"Camera {name!r} is missing; the observation has: {have}.")
         shape = (history, camera.height, camera.width, 3)
         check_array(f"image {name!r}", seen.images[name], dtype=np.uint8, shape=shape)
-    if seen.pending is not None:
-        shape = (None, len(body.action))
-        check_array("Observation.pending", seen.pending, dtype=np.float32, shape=shape)
-        if not np.isfinite(seen.pending).all():
-            raise ShapeError("Observation.pending holds NaN or inf.")
+    for what, rows in (("pending", seen.pending), ("tentative", seen.tentative)):
+        if rows is not None:
+            shape = (None, len(body.action))
+            check_array(f"Observation.{what}", rows, dtype=np.float32, shape=shape)
     return Observation(
         images={name: seen.images[name] for name in body.cameras},
         state=seen.state,
@@ -158,6 +158,7 @@ def fit_observation(seen: Observation, body: Embodiment, *, history: int) -> Obs
         time=seen.time,
         depth={name: seen.depth[name] for name in body.cameras if name in seen.depth},
         pending=seen.pending,
+        tentative=seen.tentative,
     )
 
 

@@ -14,12 +14,13 @@ from configs.data_jobs import (
     DataMergeJob,
     DataSplitJob,
     DataStatsJob,
+    DataTokenizerJob,
     DataViewJob,
 )
 from configs.launch import find_verb
 from vla.data.store import TrajectoryStore
 from vla.embodiment import Axis, Camera, Embodiment
-from vla.errors import ConfigError
+from vla.errors import ConfigError, DataError
 from vla.types import Trajectory
 
 
@@ -57,6 +58,7 @@ def path(tmp_path) -> str:
     [
         (DataCheckJob, {"output": "page.txt"}, r"must end in .html or .json"),
         (DataCheckJob, {"frames": -1}, "must not be negative"),
+        (DataTokenizerJob, {"scale": 0.0}, "must be above 0"),
         (DataCompactJob, {"keep_hours": -1.0}, "must not be negative"),
         (DataStatsJob, {"split": "tran"}, "Did you mean 'train'"),
         (DataSplitJob, {"held_out": 0.0}, "between 0 and 1"),
@@ -112,6 +114,26 @@ def test_view_and_stats(path, tmp_path, capsys, monkeypatch):
         assert Path(name).stat().st_size > 1000
         assert name in shown
     assert "Next: rerun episode-2.rrd" in shown
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_tokenizer(path, tmp_path, capsys, relative):
+    """Fitted on training episodes alone; the words of the held-out ones are counted."""
+    from policies.heads.tokenizers.fast import FastTokenizer
+
+    output = str(tmp_path / "words")
+    job = DataTokenizerJob(
+        path=path, held_out=0.4, horizon=8, relative_actions=relative, output=output
+    )
+    find_verb("data tokenizer")(job)
+    shown = capsys.readouterr().out
+    held_out = len(TrajectoryStore.open(path).split("held_out", 0.4))
+    assert f"{held_out * 23} held-out chunks of 8 rows x 1 axes" in shown
+    assert output in shown
+    fitted = FastTokenizer.load(Path(output))
+    assert (fitted.horizon, fitted.axes) == (8, 1)
+    with pytest.raises(DataError, match="at least 31 steps"):
+        find_verb("data tokenizer")(DataTokenizerJob(path=path, horizon=31, output=output))
 
 
 def test_split_edit_and_merge(path, tmp_path, capsys):

@@ -2,13 +2,15 @@ import pytest
 import torch
 
 from policies.backbones.interface import Context
+from policies.heads.config import FlowConfig
 from policies.heads.denoiser import Denoiser, encode_time
 
 
 @pytest.fixture
 def denoiser():
     torch.manual_seed(0)
-    return Denoiser(width=16, layers=2, attention_heads=2, context_dim=8, action_dim=2, horizon=3)
+    config = FlowConfig(width=16, layers=2, attention_heads=2)
+    return Denoiser(config, context_dim=8, action_dim=2, horizon=3)
 
 
 def make_context(seed=0):
@@ -46,6 +48,19 @@ def test_answers_to_all_it_is_given(denoiser):
     later[:, 2] += 1
     moved = denoiser(later, time, context)
     assert not torch.allclose(moved[:, 0], plain[:, 0]), "an early row does not see a later one"
+
+
+def test_rows_may_have_times_of_their_own(denoiser):
+    """Equal times are one time; another time for one row is noticed by it."""
+    with torch.no_grad():
+        for parameter in denoiser.parameters():
+            parameter.normal_(std=0.3)
+    x, time, context = torch.randn(4, 3, 2), torch.rand(4), make_context()
+    plain = denoiser(x, time, context)
+    each = time.unsqueeze(1).repeat(1, 3)
+    torch.testing.assert_close(denoiser(x, each, context), plain)
+    each[:, 0] = 1.0
+    assert not torch.allclose(denoiser(x, each, context)[:, 0], plain[:, 0])
 
 
 def test_times_are_told_apart():

@@ -29,12 +29,17 @@ def test_it_answers_as_the_policy_does(start, remote):
     assert isinstance(far, Policy)
     assert (far.embodiment, far.history) == (policy.embodiment, policy.history)
     assert far.weights_sha256 == "abc"
-    seen = [observe(0, time=3.0), replace(observe(1), pending=np.zeros((2, 2), np.float32))]
+    rows = {"pending": np.zeros((2, 2), np.float32), "tentative": np.ones((1, 2), np.float32)}
+    seen = [observe(0, time=3.0), replace(observe(1), **rows)]
     chunks = far.act(seen, seeds=[5, 2**63 - 1])
     for chunk, observation, seed in zip(chunks, seen, (5, 2**63 - 1), strict=True):
         np.testing.assert_array_equal(chunk.actions, plan(observation, seed))
         assert chunk.time == observation.time
-    assert policy.seen[1].pending.shape == (2, 2)
+    assert policy.seen[0].tentative is None
+    for what, sent in rows.items():
+        np.testing.assert_array_equal(getattr(policy.seen[1], what), sent)
+    with pytest.raises(ShapeError, match="tentative has shape"):
+        far.act([replace(observe(), tentative=np.zeros((1, 3), np.float32))], seeds=[0])
     assert far.act([], seeds=[]) == []
 
 

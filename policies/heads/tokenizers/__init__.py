@@ -1,0 +1,1 @@
+"""Chunks as sequences of symbols, and back."""
