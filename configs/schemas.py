@@ -21,6 +21,7 @@ from configs.data_jobs import (
 from configs.serve_job import ServeJob
 from envs.config import GymWorldConfig, TabletopConfig, WorldConfig
 from policies.backbones.config import AutoBackboneConfig, TinyConfig
+from policies.backbones.language_config import PaligemmaConfig
 from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
 from robot_drivers.config import RobotConfig, SimArmConfig
@@ -45,7 +46,11 @@ from vla.training.config import TrainingConfig
 
 GROUPS: dict[str, dict[str, type]] = {
     "policy": {"vla": VlaPolicyConfig, "lerobot": LerobotPolicyConfig},
-    "policy/backbone": {"tiny": TinyConfig, "auto": AutoBackboneConfig},
+    "policy/backbone": {
+        "tiny": TinyConfig,
+        "auto": AutoBackboneConfig,
+        "paligemma": PaligemmaConfig,
+    },
     "policy/head": {
         "regression": RegressionConfig,
         "flow": FlowConfig,

@@ -6,19 +6,18 @@ tokens, chat template), and the last hidden states are the tokens. What is added
 trained from scratch: one token for the state, and one linear read-out per label.
 """
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import HfHubHTTPError
 from peft import LoraConfig, inject_adapter_in_model
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoProcessor
 
+from policies.backbones.checkpoint import load_model, read_part
 from policies.backbones.config import AutoBackboneConfig
 from policies.backbones.interface import Backbone, Context, ContextShape
+from policies.backbones.parts import keep_layers
+from policies.backbones.pooling import pool
 from vla.embodiment import Embodiment
 from vla.errors import CheckpointError, ConfigError, EmbodimentMismatch, ShapeError
 
@@ -56,7 +55,7 @@ class AutoBackbone(Backbone):
         self.shape = ContextShape(dim=self.dim, state_dim=history * len(embodiment.state))
         self._dtype = getattr(torch, config.dtype)
         self._pool = config.pool
-        _keep_layers(self.model, config.layers)
+        keep_layers(self.model.get_decoder(), config.layers, type(config).__name__)
         _freeze(self.model, config.freeze)
         if config.lora_rank:
             _add_lora(self.model, config)
@@ -94,7 +93,7 @@ class AutoBackbone(Backbone):
             hidden = self._last_hidden_states(inputs)  # (B, N, D)
         mask = inputs["attention_mask"].bool()  # (B, N)
         token = self._state_token(state.flatten(1))  # (B, D)
-        pooled = _pool(hidden, mask, self._pool) + token
+        pooled = pool(hidden, mask, self._pool) + token
         return Context(
             tokens=torch.cat([hidden, token[:, None]], dim=1),
             mask=torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1),
@@ -144,37 +143,13 @@ class AutoBackbone(Backbone):
         )
 
 
-def load_model(config: AutoBackboneConfig) -> nn.Module:
-    """Read the weights, all of them and nothing else.
-
-    Raises:
-        CheckpointError: when the checkpoint cannot be read, lacks tensors or has others.
-    """
-    model, report = _read(
-        config,
-        AutoModelForImageTextToText.from_pretrained,
-        dtype=getattr(torch, config.dtype),
-        use_safetensors=True,
-        output_loading_info=True,
-    )
-    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if report[what]:
-            keys = sorted(str(key) for key in report[what])
-            listing = ", ".join(keys[:20]) + (", ..." if len(keys) > 20 else "")
-            raise CheckpointError(
-                f"{config.name!r}: {len(keys)} {what.replace('_', ' ')}: {listing}. The weights "
-                "do not belong to the config.json beside them; fetch the checkpoint again."
-            )
-    return model
-
-
 def load_processor(config: AutoBackboneConfig) -> Any:
     """Read the processor; it must handle both pictures and words.
 
     Raises:
         CheckpointError: when it cannot be read or is only half of one.
     """
-    processor = _read(config, AutoProcessor.from_pretrained)
+    processor = read_part(config, AutoProcessor.from_pretrained)
     for part in ("image_processor", "tokenizer", "image_token"):
         if not hasattr(processor, part):
             raise CheckpointError(
@@ -184,47 +159,6 @@ def load_processor(config: AutoBackboneConfig) -> Any:
             )
     processor.tokenizer.padding_side = "right"
     return processor
-
-
-def _read(config: AutoBackboneConfig, load: Callable[..., Any], **options: Any) -> Any:
-    if not config.name:
-        raise ConfigError("AutoBackboneConfig.name is empty; give a hub name or a folder.")
-    try:
-        return load(
-            config.name, revision=config.revision or "main", trust_remote_code=False, **options
-        )
-    except (
-        *(OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError),
-        *(SafetensorError, HfHubHTTPError),
-    ) as error:
-        first = (str(error).strip() or repr(error)).splitlines()[0].rstrip(".:")
-        raise CheckpointError(
-            f"Cannot load {config.name!r} as an image-text model: {first}. {_remedy(config.name)}"
-        ) from error
-
-
-def _remedy(name: str) -> str:
-    needs = "config.json, *.safetensors, processor and tokenizer files"
-    if Path(name).is_dir():
-        return f"The folder needs {needs}, all of one image-text model; fetch it again."
-    if name.startswith(("/", ".", "~")):
-        return f"There is no such folder; give one with {needs}, or a hub name."
-    return (
-        f"Give a hub name that exists, or a folder with {needs}; without internet, run "
-        f"`hf download {name}` on a connected machine and copy its folder here."
-    )
-
-
-def _keep_layers(model: nn.Module, layers: int) -> None:
-    """Drop the language model's layers above the first `layers` (0: keep all)."""
-    if not layers:
-        return
-    decoder = model.get_decoder()
-    have = len(decoder.layers)
-    if not 0 < layers <= have:
-        raise ConfigError(f"AutoBackboneConfig.layers is {layers}; the model has {have}.")
-    decoder.layers = decoder.layers[:layers]
-    model.config.get_text_config().num_hidden_layers = layers
 
 
 def _freeze(model: nn.Module, freeze: str) -> None:
@@ -257,11 +191,3 @@ def _add_lora(model: nn.Module, config: AutoBackboneConfig) -> None:
     for weight in model.parameters():
         if weight.requires_grad:
             weight.data = weight.data.float()
-
-
-def _pool(hidden: Tensor, mask: Tensor, how: str) -> Tensor:
-    """Mean over, or last of, the real tokens: (B, N, D), bool (B, N) -> (B, D)."""
-    if how == "last":
-        return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(1) - 1]
-    weight = mask[..., None].to(hidden.dtype)
-    return (hidden * weight).sum(1) / weight.sum(1)

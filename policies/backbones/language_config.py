@@ -1,0 +1,107 @@
+"""Choices of the backbones around a language model. Plain data: importing this costs nothing."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from policies.backbones.config import DTYPES, POOLS, BackboneConfig
+from policies.checks import require_choice, require_positive
+from vla.embodiment import Embodiment
+from vla.errors import ConfigError
+
+if TYPE_CHECKING:
+    from policies.backbones.interface import Backbone
+
+STATES = ("token", "text", "none")
+ATTENTIONS = ("causal", "prefix", "bidirectional")
+TRAINS = ("full", "frozen")
+READOUTS = ("learned", "zero", "token")
+FITS = ("pad", "stretch")
+
+
+@dataclass(kw_only=True, slots=True)
+class LanguageBackboneConfig(BackboneConfig):
+    """What all of them share: a vision tower, a projector and a decoder-only language model.
+
+    Attributes:
+        name: folder or hub name of pretrained weights in the format of transformers; "" makes
+            untrained ones of the size `size`.
+        revision: commit or tag on the hub; "" takes the default branch.
+        size: of untrained weights, when there is no `name`: "tiny" trains on a CPU; the sizes
+            of the published models are there to be measured. They read with a tokenizer of
+            1024 symbols made here.
+        dtype: of the pretrained weights; what is added here stays in float32.
+        vision, projector, language: which parts are trained, "full" or "frozen".
+        layers: how many of the language model's layers to keep, from the first; 0 keeps all.
+        cameras: which ones are seen, in this order; empty: all, by name.
+        image_size: pixels along each side of the square the tower sees; 0: as the model says.
+        fit: how pictures become squares: "pad" keeps the aspect ratio, "stretch" does not.
+        prompt: text with {images} and {instruction}; also known: {bos}, {state}; "" takes the
+            model's own.
+        lower: put the instruction into lower case, without blanks and stop at its end.
+        bucket: prompts are padded to a multiple of so many tokens.
+        state: "token": one token at the end of the prefix, linear in the state; "text": the
+            prompt says it in numbers of 256 bins (pi0.5); "none": not seen here.
+        attention: within the prefix: "causal", "prefix" (pictures and words see each other, the
+            state's token sees them) or "bidirectional" (all see all).
+        readout: what the readout tokens are before they have read: "learned" vectors (Octo),
+            "zero" (OpenVLA-OFT) or the end "token" (CogACT's cognition).
+        pool: the summary vector is the "mean" of the hidden states, or the "last" one.
+        labels: names of the image points (u, v) in [-1, 1] to predict from the summary.
+    """
+
+    name: str = ""
+    revision: str = ""
+    size: str = "tiny"
+    dtype: str = "float32"
+    vision: str = "full"
+    projector: str = "full"
+    language: str = "full"
+    layers: int = 0
+    cameras: list[str] = field(default_factory=list)
+    image_size: int = 0
+    fit: str = "pad"
+    prompt: str = ""
+    lower: bool = False
+    bucket: int = 8
+    state: str = "token"
+    attention: str = "prefix"
+    readout: str = "learned"
+    pool: str = "mean"
+    labels: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        require_choice(self, "dtype", DTYPES)
+        require_choice(self, "state", STATES)
+        require_choice(self, "attention", ATTENTIONS)
+        require_choice(self, "readout", READOUTS)
+        require_choice(self, "pool", POOLS)
+        require_choice(self, "fit", FITS)
+        for part in ("vision", "projector", "language"):
+            require_choice(self, part, TRAINS)
+        require_positive(self, "bucket")
+        for name in ("layers", "image_size"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{type(self).__name__}.{name} is negative; 0: as the model.")
+        if self.prompt and ("{state}" in self.prompt) != (self.state == "text"):
+            raise ConfigError(
+                f"{type(self).__name__}: state is {self.state!r}, but the prompt "
+                f"{self.prompt!r} says {'' if '{state}' in self.prompt else 'no '}{{state}}; "
+                "write {state} into the prompt exactly with state='text'."
+            )
+
+
+@dataclass(kw_only=True, slots=True)
+class PaligemmaConfig(LanguageBackboneConfig):
+    """SigLIP, a linear projector and Gemma (PaliGemma, arXiv 2407.07726; pi0, pi0.5).
+
+    Pictures and words see each other both ways. Loads PaliGemma and PaliGemma 2.
+    """
+
+    kind: str = "paligemma"
+
+    def build(self, embodiment: Embodiment, *, history: int, readouts: int = 0) -> "Backbone":
+        """Load the model, or make an untrained one. Raises CheckpointError if unreadable."""
+        from policies.backbones.language_backbone import LanguageBackbone
+        from policies.backbones.paligemma import load
+
+        return LanguageBackbone(self, load(self), embodiment, history=history, readouts=readouts)
