@@ -21,7 +21,12 @@ from configs.data_jobs import (
 from configs.serve_job import ServeJob
 from envs.config import GymWorldConfig, TabletopConfig, WorldConfig
 from policies.backbones.config import AutoBackboneConfig, TinyConfig
-from policies.backbones.language_config import PaligemmaConfig
+from policies.backbones.language_config import (
+    PaligemmaConfig,
+    PrismaticConfig,
+    QwenVlConfig,
+    SmolvlmConfig,
+)
 from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
 from robot_drivers.config import RobotConfig, SimArmConfig
@@ -49,7 +54,10 @@ GROUPS: dict[str, dict[str, type]] = {
     "policy/backbone": {
         "tiny": TinyConfig,
         "auto": AutoBackboneConfig,
+        "prismatic": PrismaticConfig,
         "paligemma": PaligemmaConfig,
+        "smolvlm": SmolvlmConfig,
+        "qwen_vl": QwenVlConfig,
     },
     "policy/head": {
         "regression": RegressionConfig,

@@ -71,8 +71,8 @@ class LanguageBackbone(Backbone):
         self._state_token = nn.Linear(entries, self.dim) if config.state == "token" else None
         # a label is one image point (u, v)
         self._labels = nn.ModuleDict({name: nn.Linear(self.dim, 2) for name in config.labels})
-        for part in self._frozen():
-            part.requires_grad_(False)
+        for part, trained in self._parts():
+            part.requires_grad_(trained)
 
     @property
     def language(self) -> DecoderLanguage:
@@ -83,8 +83,8 @@ class LanguageBackbone(Backbone):
     def train(self, mode: bool = True) -> "LanguageBackbone":
         """As usual, but frozen parts keep their dropout off."""
         super().train(mode)
-        for part in self._frozen():
-            part.eval()
+        for part, trained in self._parts():
+            part.train(mode and trained)
         return self
 
     def encode(self, images: dict[str, Tensor], texts: list[str], state: Tensor) -> Context:
@@ -199,14 +199,15 @@ class LanguageBackbone(Backbone):
         rows = torch.tensor(ids, dtype=torch.int64, device=device).expand(size, -1)
         return Piece(tokens=self.language.embed(rows), mask=torch.ones_like(rows, dtype=torch.bool))
 
-    def _frozen(self) -> list[nn.Module]:
+    def _parts(self) -> list[tuple[nn.Module, bool]]:
+        """Each part and whether it is trained; a later one may lie within an earlier one."""
         parts = [
             (self.tower.vision, self.config.vision),
             (self.tower.projector, self.config.projector),
             (self.decoder, self.config.language),
             (self.output, self.config.language),
         ]
-        return [part for part, how in parts if part is not None and how == "frozen"]
+        return [(part, how == "full") for part, how in parts if part is not None]
 
 
 def choose_cameras(config: LanguageBackboneConfig, embodiment: Embodiment) -> list[str]:

@@ -10,6 +10,7 @@ from vla.errors import ConfigError
 
 if TYPE_CHECKING:
     from policies.backbones.interface import Backbone
+    from policies.backbones.parts import Parts
 
 STATES = ("token", "text", "none")
 ATTENTIONS = ("causal", "prefix", "bidirectional")
@@ -89,6 +90,17 @@ class LanguageBackboneConfig(BackboneConfig):
                 "write {state} into the prompt exactly with state='text'."
             )
 
+    def build(self, embodiment: Embodiment, *, history: int, readouts: int = 0) -> "Backbone":
+        """Load the model, or make an untrained one. Raises CheckpointError if unreadable."""
+        from policies.backbones.language_backbone import LanguageBackbone
+
+        parts = self.load_parts()
+        return LanguageBackbone(self, parts, embodiment, history=history, readouts=readouts)
+
+    def load_parts(self) -> "Parts":
+        """The model taken apart; see `build`."""
+        raise ConfigError("No family of language models is chosen; `vla list` shows them.")
+
 
 @dataclass(kw_only=True, slots=True)
 class PaligemmaConfig(LanguageBackboneConfig):
@@ -99,9 +111,71 @@ class PaligemmaConfig(LanguageBackboneConfig):
 
     kind: str = "paligemma"
 
-    def build(self, embodiment: Embodiment, *, history: int, readouts: int = 0) -> "Backbone":
-        """Load the model, or make an untrained one. Raises CheckpointError if unreadable."""
-        from policies.backbones.language_backbone import LanguageBackbone
+    def load_parts(self) -> "Parts":
+        """Read the pretrained model, or make an untrained one."""
         from policies.backbones.paligemma import load
 
-        return LanguageBackbone(self, load(self), embodiment, history=history, readouts=readouts)
+        return load(self)
+
+
+@dataclass(kw_only=True, slots=True)
+class SmolvlmConfig(LanguageBackboneConfig):
+    """SmolVLM2 (arXiv 2504.05299): SigLIP, pixel shuffle, a small Llama; SmolVLA's backbone.
+
+    SmolVLA keeps the first 16 layers (layers=16), frozen (language="frozen"), and lets pictures
+    and words see each other both ways. It also scales pictures and words by sqrt(D), which
+    SmolVLM itself does not and this backbone does not either.
+    """
+
+    kind: str = "smolvlm"
+
+    def load_parts(self) -> "Parts":
+        """Read the pretrained model, or make an untrained one."""
+        from policies.backbones.smolvlm import load
+
+        return load(self)
+
+
+@dataclass(kw_only=True, slots=True)
+class QwenVlConfig(LanguageBackboneConfig):
+    """Qwen2.5-VL (arXiv 2502.13923) or Qwen3-VL (arXiv 2511.21631).
+
+    Rotary positions along rows and columns of the pictures; Qwen3-VL also adds features of
+    several vision layers to its first layers (DeepStack). Untrained ones are Qwen3-VL. Pictures
+    are squares of `image_size` pixels (0: 224), a multiple of 28 (Qwen2.5-VL) or 32.
+    """
+
+    kind: str = "qwen_vl"
+    attention: str = "causal"
+
+    def load_parts(self) -> "Parts":
+        """Read the pretrained model, or make an untrained one."""
+        from policies.backbones.qwen_vl import load
+
+        return load(self)
+
+
+@dataclass(kw_only=True, slots=True)
+class PrismaticConfig(LanguageBackboneConfig):
+    """DINOv2 and SigLIP side by side, an MLP, a causal language model (arXiv 2402.07865).
+
+    The backbone of OpenVLA, OpenVLA-OFT (attention="bidirectional", readout="zero") and CogACT
+    (readout="token"); `name` reads the weights of openvla/openvla-7b and its like. Pictures
+    stand behind the begin token. The features are those before the last layer of each tower.
+
+    Attributes:
+        film: modulate both towers by the mean embedding of the prompt (OpenVLA-OFT+,
+            arXiv 2502.19645); starts as no change at all.
+    """
+
+    kind: str = "prismatic"
+    attention: str = "causal"
+    fit: str = "stretch"
+    lower: bool = True
+    film: bool = False
+
+    def load_parts(self) -> "Parts":
+        """Read the pretrained model, or make an untrained one."""
+        from policies.backbones.prismatic import load
+
+        return load(self)

@@ -13,12 +13,11 @@ from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration
 
 from policies.backbones import language_config
 from policies.backbones.checkpoint import load_tokenizer, load_vlm
-from policies.backbones.parts import Parts, Tower, untie
-from policies.backbones.pixels import standardize
+from policies.backbones.parts import Parts, Tower, divide, untie
+from policies.backbones.pixels import HALF, standardize
 from policies.backbones.word_pieces import SIZE, make_tokenizer
 from vla.errors import choose
 
-MEAN = STD = (0.5, 0.5, 0.5)
 PROMPT = "{images}{bos}{instruction}\n"
 STATED = "{images}{bos}Task: {instruction}, State: {state};\nAction: "  # openpi, pi0.5
 SIZES: dict[str, dict[str, Any]] = {
@@ -54,13 +53,12 @@ class SiglipTower(Tower):
         native = self.vision.config.image_size
         self.size = size or native
         self._resampled = self.size != native
-        side = self.size // self.vision.config.patch_size
-        self.grid = (side, side)
+        self.grid = divide(self.size, self.vision.config.patch_size)
 
     def forward(self, pixels: Tensor, words: Tensor) -> tuple[Tensor, ...]:
         """See `Tower.forward`."""
         seen = self.vision(
-            standardize(pixels, MEAN, STD).to(self.vision.dtype),
+            standardize(pixels, HALF, HALF).to(self.vision.dtype),
             interpolate_pos_encoding=self._resampled,
         )
         return (self.projector(seen.last_hidden_state),)

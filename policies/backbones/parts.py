@@ -83,3 +83,18 @@ def untie(output: nn.Linear, decoder: nn.Module) -> nn.Linear | None:
     head uses would be a weight without a gradient.
     """
     return None if output.weight is decoder.get_input_embeddings().weight else output
+
+
+def divide(size: int, cell: int) -> tuple[int, int]:
+    """Rows and columns of cells in a square picture.
+
+    Raises:
+        ConfigError: when it does not divide evenly.
+    """
+    if size % cell:
+        near = max(1, round(size / cell)) * cell
+        raise ConfigError(
+            f"image_size {size} is not a multiple of this model's cells of {cell} pixels; "
+            f"e.g. image_size={near}."
+        )
+    return size // cell, size // cell

@@ -4,7 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-FITS = ("pad", "stretch")
+HALF = (0.5, 0.5, 0.5)  # SigLIP
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean, deviation; DINOv2
+CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 
 
 def fit(frames: Tensor, size: int, how: str) -> Tensor:
