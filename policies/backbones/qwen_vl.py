@@ -28,10 +28,11 @@ SIZES: dict[str, dict[str, Any]] = {
         "image_size": 96,
         "vision_config": {
             "depth": 2,
-            "hidden_size": 64,
-            "intermediate_size": 128,
+            "hidden_size": 48,
+            "intermediate_size": 96,
             "num_heads": 2,
             "patch_size": 12,
+            "temporal_patch_size": 1,
             "out_hidden_size": 96,
             "num_position_embeddings": 64,
             "deepstack_visual_indexes": [0],

@@ -77,7 +77,8 @@ class ShufflingTower(Tower):
         self.grid = divide(self.size, cell)
 
     def forward(self, pixels: Tensor, words: Tensor) -> tuple[Tensor, ...]:
-        """See `Tower.forward`. (The whole model's own way in drops pictures that are black.)"""
+        """See `Tower.forward`."""
+        # the whole model's own way in would drop pictures that are black
         pixels = standardize(pixels, HALF, HALF).to(self.vision.dtype)
         return (self.projector(self.vision(pixels).last_hidden_state),)
 
