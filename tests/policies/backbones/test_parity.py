@@ -87,9 +87,7 @@ def test_qwen_vl(tmp_path, save, patch):
     for seed, text in enumerate(TEXTS):
         images = make_images(side, 1, names, seed=seed)
         pictures = [images[name][0, 0].movedim(-1, 0) for name in names]
-        ids = tokenize(
-            f"<|im_start|>user\n{picture * 2}{text}<|im_end|>\n<|im_start|>assistant\n"
-        )
+        ids = tokenize(f"<|im_start|>user\n{picture * 2}{text}<|im_end|>\n<|im_start|>assistant\n")
         with torch.no_grad():
             want = whole(
                 input_ids=ids,
