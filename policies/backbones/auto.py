@@ -3,7 +3,9 @@
 The generic classes do the work: `AutoModelForImageTextToText` reads the weights, the
 checkpoint's own processor turns pictures and words into inputs (resizing, tiling, image
 tokens, chat template), and the last hidden states are the tokens. What is added and
-trained from scratch: one token for the state, and one linear read-out per label.
+trained from scratch: one token for the state, one linear read-out per label, and the readout
+tokens that the head asks for. Where the language model is of a plain kind (`_PLAIN`), heads
+also get its prefix and may go on behind it; the state is not a part of that.
 """
 
 from typing import Any
@@ -11,15 +13,20 @@ from typing import Any
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
-from transformers import AutoProcessor
+from transformers import AutoProcessor, DynamicCache
 
 from policies.backbones.checkpoint import load_model, read_part
 from policies.backbones.config import AutoBackboneConfig
-from policies.backbones.interface import Backbone, Context, ContextShape
+from policies.backbones.decoder import DecoderLanguage, Layers, describe, pair_up
+from policies.backbones.interface import Backbone, Context, ContextShape, Prefix
 from policies.backbones.parts import keep_layers
 from policies.backbones.pooling import pool
 from vla.embodiment import Embodiment
 from vla.errors import CheckpointError, ConfigError, EmbodimentMismatch, ShapeError
+
+# decoders that see all of their past and count positions one by one
+_PLAIN = ("gemma", "llama", "mistral", "qwen2", "qwen3")
+_FIRST = {"paligemma": 1}  # where positions begin; elsewhere at 0
 
 
 class AutoBackbone(Backbone):
@@ -38,13 +45,22 @@ class AutoBackbone(Backbone):
         config: which model, and what of it is trained.
         embodiment: whose cameras and state axes are seen.
         history: observation steps T.
+        readouts: how many tokens R read behind the prefix for the head.
 
     Raises:
         CheckpointError: when the model is missing, incomplete or not an image-text model.
-        ConfigError: when a LoRA target, the layer count or `freeze` does not fit the model.
+        ConfigError: when a LoRA target, the layer count or `freeze` does not fit the model, or
+            readouts are asked of a language model that is not of a plain kind.
     """
 
-    def __init__(self, config: AutoBackboneConfig, embodiment: Embodiment, *, history: int):
+    def __init__(
+        self,
+        config: AutoBackboneConfig,
+        embodiment: Embodiment,
+        *,
+        history: int,
+        readouts: int = 0,
+    ):
         super().__init__()
         self.cameras = sorted(embodiment.cameras)
         if not self.cameras:
@@ -52,10 +68,22 @@ class AutoBackbone(Backbone):
         self.model = load_model(config)
         self.processor = load_processor(config)
         self.dim = int(self.model.config.get_text_config().hidden_size)
-        self.shape = ContextShape(dim=self.dim, state_dim=history * len(embodiment.state))
         self._dtype = getattr(torch, config.dtype)
         self._pool = config.pool
         keep_layers(self.model.get_decoder(), config.layers, type(config).__name__)
+        kind = self.model.config.get_text_config().model_type
+        self._plain = kind in _PLAIN and self.model.base_model is not self.model
+        if readouts and not self._plain:
+            raise ConfigError(
+                f"The head asks for {readouts} readout tokens; auto has them for language models "
+                f"of the kinds {', '.join(_PLAIN)}, and {config.name!r} is {kind!r}."
+            )
+        self.shape = ContextShape(
+            dim=self.dim,
+            state_dim=history * len(embodiment.state),
+            language=describe(self.model.get_decoder()) if self._plain else None,
+        )
+        self._readouts = nn.Parameter(torch.randn(readouts, self.dim) * 0.02) if readouts else None
         _freeze(self.model, config.freeze)
         if config.lora_rank:
             _add_lora(self.model, config)
@@ -90,8 +118,15 @@ class AutoBackbone(Backbone):
         """
         inputs = self._prepare(images, texts, state.device)
         with torch.set_grad_enabled(self._trains_model and torch.is_grad_enabled()):
-            hidden = self._last_hidden_states(inputs)  # (B, N, D)
+            hidden, layers = self._last_hidden_states(inputs)  # (B, N, D)
         mask = inputs["attention_mask"].bool()  # (B, N)
+        prefix = self._make_prefix(layers, mask)
+        language = self._language() if self._plain else None
+        readouts = None
+        if self._readouts is not None and language is not None and prefix is not None:
+            asked = self._readouts.expand(len(mask), -1, -1)
+            seen = torch.ones(2 * asked.shape[1:2], dtype=torch.bool, device=mask.device)
+            readouts = language.extend(asked, prefix, seen)[0].float()
         token = self._state_token(state.flatten(1))  # (B, D)
         pooled = pool(hidden, mask, self._pool) + token
         return Context(
@@ -100,14 +135,31 @@ class AutoBackbone(Backbone):
             pooled=pooled,
             labels={name: layer(pooled) for name, layer in self._labels.items()},
             state=state,
+            readouts=readouts,
+            prefix=prefix,
+            language=language,
         )
 
-    def _last_hidden_states(self, inputs: dict[str, Tensor]) -> Tensor:
+    def _language(self) -> DecoderLanguage:
+        output = self.model.get_output_embeddings().weight
+        return DecoderLanguage(self.model.get_decoder(), output, self.processor.tokenizer)
+
+    def _make_prefix(self, layers: Layers | None, mask: Tensor) -> Prefix | None:
+        if layers is None:
+            return None
+        first = _FIRST.get(self.model.config.model_type, 0)
+        return Prefix(layers=layers, mask=mask, positions=mask.cumsum(dim=1) - 1 + first)
+
+    def _last_hidden_states(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Layers | None]:
         base = self.model.base_model
         if base is self.model:  # no body to call without the vocabulary's logits
             outputs = self.model(**inputs, output_hidden_states=True, use_cache=False)
-            return outputs.hidden_states[-1].float()
-        return base(**inputs, use_cache=False).last_hidden_state.float()
+            return outputs.hidden_states[-1].float(), None
+        if not self._plain:
+            return base(**inputs, use_cache=False).last_hidden_state.float(), None
+        cache = DynamicCache()
+        outputs = base(**inputs, past_key_values=cache, use_cache=True)
+        return outputs.last_hidden_state.float(), pair_up(cache)
 
     def _prepare(
         self, images: dict[str, Tensor], texts: list[str], device: torch.device

@@ -21,7 +21,7 @@ class Pretrained(Protocol):
     dtype: str
 
 
-def load_model(config: Pretrained) -> nn.Module:
+def load_model(config: Pretrained, **options: Any) -> nn.Module:
     """Read the weights, all of them and nothing else.
 
     Raises:
@@ -32,7 +32,7 @@ def load_model(config: Pretrained) -> nn.Module:
         AutoModelForImageTextToText.from_pretrained,
         dtype=getattr(torch, config.dtype),
         use_safetensors=True,
-        attn_implementation="sdpa",  # takes any mask as it is
+        **options,
         output_loading_info=True,
     )
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
@@ -93,7 +93,7 @@ def load_vlm(config: Pretrained, kinds: tuple[str, ...]) -> nn.Module:
             f"{config.name!r} is a model of the type {found!r}; {type(config).__name__} takes "
             f"{' or '.join(kinds)}. `policy/backbone=auto` takes any image-text model."
         )
-    return load_model(config)
+    return load_model(config, attn_implementation="sdpa")  # takes any mask as it is
 
 
 def load_tokenizer(config: Pretrained) -> Any:

@@ -16,6 +16,8 @@ from transformers import DynamicCache
 from policies.backbones.interface import Geometry, Prefix
 from vla.errors import ShapeError
 
+type Layers = tuple[tuple[Tensor, Tensor], ...]
+
 
 def describe(decoder: nn.Module) -> Geometry:
     """Sizes of the decoder, as heads that attend to its layers need them."""
@@ -39,7 +41,7 @@ def read(
     positions: Tensor,
     past: Prefix | None = None,
     **extra: Any,
-) -> tuple[Tensor, tuple[tuple[Tensor, Tensor], ...]]:
+) -> tuple[Tensor, Layers]:
     """Run the decoder once.
 
     Args:
@@ -75,9 +77,12 @@ def read(
         use_cache=True,
         **extra,
     )
-    # under autocast the rotation leaves keys wider than values
-    layers = tuple((layer.keys.to(layer.values.dtype), layer.values) for layer in cache.layers)
-    return outputs.last_hidden_state, layers
+    return outputs.last_hidden_state, pair_up(cache)
+
+
+def pair_up(cache: DynamicCache) -> Layers:
+    """Per layer its keys and values, of one dtype: autocast leaves rotated keys wider."""
+    return tuple((layer.keys.to(layer.values.dtype), layer.values) for layer in cache.layers)
 
 
 class DecoderLanguage:

@@ -10,12 +10,13 @@ Every row of a batch is laid out alike, so padding may stand in the middle; posi
 real tokens only and nobody sees padding.
 """
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from policies.backbones.decoder import DecoderLanguage, describe, follow, read, see_blocks
+from policies.backbones.decoder import DecoderLanguage, Layers, describe, follow, read, see_blocks
 from policies.backbones.interface import Backbone, Context, ContextShape, Prefix
 from policies.backbones.language_config import LanguageBackboneConfig
 from policies.backbones.parts import Parts, keep_layers
@@ -60,7 +61,7 @@ class LanguageBackbone(Backbone):
         self._around = [
             parts.tokenizer(text, add_special_tokens=False).input_ids for text in parts.around
         ]
-        self._grid = parts.tower.grid if parts.planar else None
+        self._planar = parts.planar
         geometry = describe(self.decoder)
         self.dim, entries = geometry.width, history * len(embodiment.state)
         self.shape = ContextShape(dim=self.dim, state_dim=entries, language=geometry)
@@ -132,7 +133,9 @@ class LanguageBackbone(Backbone):
         for index in range(frames):
             tokens, *deep = (part[:, index] for part in seen)
             real = torch.ones(tokens.shape[:2], dtype=torch.bool, device=device)
-            picture = Piece(tokens=tokens, mask=real, grid=self._grid, deep=tuple(deep))
+            side = math.isqrt(tokens.shape[1])
+            grid = (side, side) if self._planar else None
+            picture = Piece(tokens=tokens, mask=real, grid=grid, deep=tuple(deep))
             pieces += [opening, picture, closing]
         if self._state_token is None:
             return [*pieces, after]
@@ -142,7 +145,7 @@ class LanguageBackbone(Backbone):
             return [*pieces, after, Piece(tokens=token, mask=real, block=1)]
         return [*pieces, Piece(tokens=token, mask=real), after]  # OFT: right behind the pictures
 
-    def _read(self, laid: Sequence) -> tuple[Tensor, tuple[tuple[Tensor, Tensor], ...]]:
+    def _read(self, laid: Sequence) -> tuple[Tensor, Layers]:
         """Hidden states float32 (B, N + R, D), the readouts' last; keys and values of all."""
         size = len(laid.mask)
         tokens, mask, blocks, extra = laid.tokens, laid.mask, laid.blocks, self.count_readouts
