@@ -25,6 +25,7 @@ from policies.backbones.language_config import (
     PaligemmaConfig,
     PrismaticConfig,
     QwenVlConfig,
+    ReducedConfig,
     SmolvlmConfig,
 )
 from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
@@ -49,16 +50,21 @@ from vla.evaluation.config import EvaluationConfig
 from vla.runtime.config import ControlConfig
 from vla.training.config import TrainingConfig
 
+LANGUAGE_BACKBONES: dict[str, type] = {
+    "prismatic": PrismaticConfig,
+    "paligemma": PaligemmaConfig,
+    "smolvlm": SmolvlmConfig,
+    "qwen_vl": QwenVlConfig,
+}
 GROUPS: dict[str, dict[str, type]] = {
     "policy": {"vla": VlaPolicyConfig, "lerobot": LerobotPolicyConfig},
     "policy/backbone": {
         "tiny": TinyConfig,
         "auto": AutoBackboneConfig,
-        "prismatic": PrismaticConfig,
-        "paligemma": PaligemmaConfig,
-        "smolvlm": SmolvlmConfig,
-        "qwen_vl": QwenVlConfig,
+        **LANGUAGE_BACKBONES,
+        "reduced": ReducedConfig,
     },
+    "policy/backbone/inner": LANGUAGE_BACKBONES,
     "policy/head": {
         "regression": RegressionConfig,
         "flow": FlowConfig,

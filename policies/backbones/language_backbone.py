@@ -61,7 +61,7 @@ class LanguageBackbone(Backbone):
         self._around = [
             parts.tokenizer(text, add_special_tokens=False).input_ids for text in parts.around
         ]
-        self._planar = parts.planar
+        self.planar = parts.planar
         geometry = describe(self.decoder)
         self.dim, entries = geometry.width, history * len(embodiment.state)
         self.shape = ContextShape(dim=self.dim, state_dim=entries, language=geometry)
@@ -134,7 +134,7 @@ class LanguageBackbone(Backbone):
             tokens, *deep = (part[:, index] for part in seen)
             real = torch.ones(tokens.shape[:2], dtype=torch.bool, device=device)
             side = math.isqrt(tokens.shape[1])
-            grid = (side, side) if self._planar else None
+            grid = (side, side) if self.planar else None
             picture = Piece(tokens=tokens, mask=real, grid=grid, deep=tuple(deep))
             pieces += [opening, picture, closing]
         if self._state_token is None:

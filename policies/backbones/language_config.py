@@ -1,6 +1,7 @@
 """Choices of the backbones around a language model. Plain data: importing this costs nothing."""
 
 from dataclasses import dataclass, field
+from math import isqrt
 from typing import TYPE_CHECKING
 
 from policies.backbones.config import DTYPES, POOLS, BackboneConfig
@@ -17,6 +18,7 @@ ATTENTIONS = ("causal", "prefix", "bidirectional")
 TRAINS = ("full", "frozen")
 READOUTS = ("learned", "zero", "token")
 FITS = ("pad", "stretch")
+REDUCTIONS = ("pool", "merge")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -179,3 +181,45 @@ class PrismaticConfig(LanguageBackboneConfig):
         from policies.backbones.prismatic import load
 
         return load(self)
+
+
+@dataclass(kw_only=True, slots=True)
+class ReducedConfig(BackboneConfig):
+    """Another backbone whose language model reads fewer tokens per picture.
+
+    Attributes:
+        inner: the backbone; one with a language model, but not `auto`.
+        method: "pool" averages cells of the picture; trained on several scales, one model
+            serves them all (Matryoshka Multimodal Models, arXiv 2405.17430). "merge" puts the
+            most similar tokens together, also without training (ToMe, arXiv 2210.09461).
+        keep: tokens per picture when acting; a square number for "pool".
+        scales: "pool" draws one of these square numbers per batch in training; empty: `keep`.
+    """
+
+    kind: str = "reduced"
+    inner: BackboneConfig = field(default_factory=BackboneConfig)
+    method: str = "pool"
+    keep: int = 16
+    scales: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        require_choice(self, "method", REDUCTIONS)
+        require_positive(self, "keep")
+        if self.method == "merge" and self.scales:
+            raise ConfigError("ReducedConfig.scales are of method='pool'; leave them empty.")
+        for count in (self.keep, *self.scales) if self.method == "pool" else ():
+            if count < 1 or isqrt(count) ** 2 != count:
+                raise ConfigError(
+                    f"ReducedConfig: {count} tokens are no square; 'pool' keeps e.g. "
+                    f"{max(1, isqrt(max(count, 1))) ** 2}."
+                )
+
+    def build(self, embodiment: Embodiment, *, history: int, readouts: int = 0) -> "Backbone":
+        """Make the inner backbone and reduce what its tower tells.
+
+        Raises:
+            ConfigError: when it has no tower, or fewer tokens than are to be kept.
+        """
+        from policies.backbones.token_reduction import reduce
+
+        return reduce(self, self.inner.build(embodiment, history=history, readouts=readouts))
