@@ -9,7 +9,6 @@ from safetensors.torch import load_file, save_file
 
 from policies.backbones.config import AutoBackboneConfig
 from policies.backbones.interface import Context, ContextShape
-from policies.backbones.language_config import PaligemmaConfig
 from policies.heads.interface import average, commit
 from tests.policies.samples import (
     EMBODIMENT,
@@ -49,18 +48,13 @@ def head(kind):
     return stir(HEADS[kind].build(shape=ContextShape(dim=DIM), action_dim=AXES, horizon=HORIZON))
 
 
-LANGUAGE = {"paligemma": PaligemmaConfig}
-
-
-@pytest.fixture(params=["tiny", "auto", *LANGUAGE])
+@pytest.fixture(params=["tiny", "auto"])
 def backbone(request, tmp_path):
     torch.manual_seed(0)
     config = TINY
     if request.param == "auto":
         save_llava(tmp_path)
         config = AutoBackboneConfig(name=str(tmp_path), freeze="none", labels=["target"])
-    elif request.param in LANGUAGE:
-        config = LANGUAGE[request.param](labels=["target"])
     return config.build(EMBODIMENT, history=1)
 
 
