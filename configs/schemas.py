@@ -21,13 +21,7 @@ from configs.data_jobs import (
 from configs.serve_job import ServeJob
 from envs.config import GymWorldConfig, TabletopConfig, WorldConfig
 from policies.backbones.config import AutoBackboneConfig, TinyConfig
-from policies.backbones.language_config import (
-    PaligemmaConfig,
-    PrismaticConfig,
-    QwenVlConfig,
-    ReducedConfig,
-    SmolvlmConfig,
-)
+from policies.backbones.language_config import LANGUAGE_BACKBONES, ReducedConfig
 from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
 from robot_drivers.config import RobotConfig, SimArmConfig
@@ -50,12 +44,6 @@ from vla.evaluation.config import EvaluationConfig
 from vla.runtime.config import ControlConfig
 from vla.training.config import TrainingConfig
 
-LANGUAGE_BACKBONES: dict[str, type] = {
-    "prismatic": PrismaticConfig,
-    "paligemma": PaligemmaConfig,
-    "smolvlm": SmolvlmConfig,
-    "qwen_vl": QwenVlConfig,
-}
 GROUPS: dict[str, dict[str, type]] = {
     "policy": {"vla": VlaPolicyConfig, "lerobot": LerobotPolicyConfig},
     "policy/backbone": {

@@ -223,3 +223,11 @@ class ReducedConfig(BackboneConfig):
         from policies.backbones.token_reduction import reduce
 
         return reduce(self, self.inner.build(embodiment, history=history, readouts=readouts))
+
+
+LANGUAGE_BACKBONES: dict[str, type] = {
+    "prismatic": PrismaticConfig,
+    "paligemma": PaligemmaConfig,
+    "smolvlm": SmolvlmConfig,
+    "qwen_vl": QwenVlConfig,
+}
