@@ -22,6 +22,7 @@ from configs.data_jobs import (
 from configs.serve_job import ServeJob
 from envs.config import GymWorldConfig, TabletopConfig, WorldConfig
 from policies.backbones.config import AutoBackboneConfig, TinyConfig
+from policies.backbones.language_config import LANGUAGE_BACKBONES, ReducedConfig
 from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
 from policies.heads.config_denoisers import DitConfig, ReadoutConfig, UnetConfig
@@ -48,7 +49,13 @@ from vla.training.config import TrainingConfig
 
 GROUPS: dict[str, dict[str, type]] = {
     "policy": {"vla": VlaPolicyConfig, "lerobot": LerobotPolicyConfig},
-    "policy/backbone": {"tiny": TinyConfig, "auto": AutoBackboneConfig},
+    "policy/backbone": {
+        "tiny": TinyConfig,
+        "auto": AutoBackboneConfig,
+        **LANGUAGE_BACKBONES,
+        "reduced": ReducedConfig,
+    },
+    "policy/backbone/inner": LANGUAGE_BACKBONES,
     "policy/head": {
         "regression": RegressionConfig,
         "flow": FlowConfig,

@@ -3,24 +3,30 @@
 The generic classes do the work: `AutoModelForImageTextToText` reads the weights, the
 checkpoint's own processor turns pictures and words into inputs (resizing, tiling, image
 tokens, chat template), and the last hidden states are the tokens. What is added and
-trained from scratch: one token for the state, and one linear read-out per label.
+trained from scratch: one token for the state, one linear read-out per label, and the readout
+tokens that the head asks for. Where the language model is of a plain kind (`_PLAIN`), heads
+also get its prefix and may go on behind it; the state is not a part of that.
 """
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import HfHubHTTPError
 from peft import LoraConfig, inject_adapter_in_model
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoProcessor, DynamicCache
 
+from policies.backbones.checkpoint import load_model, read_part
 from policies.backbones.config import AutoBackboneConfig
-from policies.backbones.interface import Backbone, Context, ContextShape
+from policies.backbones.decoder import DecoderLanguage, Layers, describe, pair_up
+from policies.backbones.interface import Backbone, Context, ContextShape, Prefix
+from policies.backbones.parts import keep_layers
+from policies.backbones.pooling import pool
 from vla.embodiment import Embodiment
 from vla.errors import CheckpointError, ConfigError, EmbodimentMismatch, ShapeError
+
+# decoders that see all of their past and count positions one by one
+_PLAIN = ("gemma", "llama", "mistral", "qwen2", "qwen3")
+_FIRST = {"paligemma": 1}  # where positions begin; elsewhere at 0
 
 
 class AutoBackbone(Backbone):
@@ -39,13 +45,22 @@ class AutoBackbone(Backbone):
         config: which model, and what of it is trained.
         embodiment: whose cameras and state axes are seen.
         history: observation steps T.
+        readouts: how many tokens R read behind the prefix for the head.
 
     Raises:
         CheckpointError: when the model is missing, incomplete or not an image-text model.
-        ConfigError: when a LoRA target, the layer count or `freeze` does not fit the model.
+        ConfigError: when a LoRA target, the layer count or `freeze` does not fit the model, or
+            readouts are asked of a language model that is not of a plain kind.
     """
 
-    def __init__(self, config: AutoBackboneConfig, embodiment: Embodiment, *, history: int):
+    def __init__(
+        self,
+        config: AutoBackboneConfig,
+        embodiment: Embodiment,
+        *,
+        history: int,
+        readouts: int = 0,
+    ):
         super().__init__()
         self.cameras = sorted(embodiment.cameras)
         if not self.cameras:
@@ -53,10 +68,22 @@ class AutoBackbone(Backbone):
         self.model = load_model(config)
         self.processor = load_processor(config)
         self.dim = int(self.model.config.get_text_config().hidden_size)
-        self.shape = ContextShape(dim=self.dim, state_dim=history * len(embodiment.state))
         self._dtype = getattr(torch, config.dtype)
         self._pool = config.pool
-        _keep_layers(self.model, config.layers)
+        keep_layers(self.model.get_decoder(), config.layers, type(config).__name__)
+        kind = self.model.config.get_text_config().model_type
+        self._plain = kind in _PLAIN and self.model.base_model is not self.model
+        if readouts and not self._plain:
+            raise ConfigError(
+                f"The head asks for {readouts} readout tokens; auto has them for language models "
+                f"of the kinds {', '.join(_PLAIN)}, and {config.name!r} is {kind!r}."
+            )
+        self.shape = ContextShape(
+            dim=self.dim,
+            state_dim=history * len(embodiment.state),
+            language=describe(self.model.get_decoder()) if self._plain else None,
+        )
+        self._readouts = nn.Parameter(torch.randn(readouts, self.dim) * 0.02) if readouts else None
         _freeze(self.model, config.freeze)
         if config.lora_rank:
             _add_lora(self.model, config)
@@ -91,24 +118,48 @@ class AutoBackbone(Backbone):
         """
         inputs = self._prepare(images, texts, state.device)
         with torch.set_grad_enabled(self._trains_model and torch.is_grad_enabled()):
-            hidden = self._last_hidden_states(inputs)  # (B, N, D)
+            hidden, layers = self._last_hidden_states(inputs)  # (B, N, D)
         mask = inputs["attention_mask"].bool()  # (B, N)
+        prefix = self._make_prefix(layers, mask)
+        language = self._language() if self._plain else None
+        readouts = None
+        if self._readouts is not None and language is not None and prefix is not None:
+            asked = self._readouts.expand(len(mask), -1, -1)
+            seen = torch.ones(2 * asked.shape[1:2], dtype=torch.bool, device=mask.device)
+            readouts = language.extend(asked, prefix, seen)[0].float()
         token = self._state_token(state.flatten(1))  # (B, D)
-        pooled = _pool(hidden, mask, self._pool) + token
+        pooled = pool(hidden, mask, self._pool) + token
         return Context(
             tokens=torch.cat([hidden, token[:, None]], dim=1),
             mask=torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1),
             pooled=pooled,
             labels={name: layer(pooled) for name, layer in self._labels.items()},
             state=state,
+            readouts=readouts,
+            prefix=prefix,
+            language=language,
         )
 
-    def _last_hidden_states(self, inputs: dict[str, Tensor]) -> Tensor:
+    def _language(self) -> DecoderLanguage:
+        output = self.model.get_output_embeddings().weight
+        return DecoderLanguage(self.model.get_decoder(), output, self.processor.tokenizer)
+
+    def _make_prefix(self, layers: Layers | None, mask: Tensor) -> Prefix | None:
+        if layers is None:
+            return None
+        first = _FIRST.get(self.model.config.model_type, 0)
+        return Prefix(layers=layers, mask=mask, positions=mask.cumsum(dim=1) - 1 + first)
+
+    def _last_hidden_states(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Layers | None]:
         base = self.model.base_model
         if base is self.model:  # no body to call without the vocabulary's logits
             outputs = self.model(**inputs, output_hidden_states=True, use_cache=False)
-            return outputs.hidden_states[-1].float()
-        return base(**inputs, use_cache=False).last_hidden_state.float()
+            return outputs.hidden_states[-1].float(), None
+        if not self._plain:
+            return base(**inputs, use_cache=False).last_hidden_state.float(), None
+        cache = DynamicCache()
+        outputs = base(**inputs, past_key_values=cache, use_cache=True)
+        return outputs.last_hidden_state.float(), pair_up(cache)
 
     def _prepare(
         self, images: dict[str, Tensor], texts: list[str], device: torch.device
@@ -144,37 +195,13 @@ class AutoBackbone(Backbone):
         )
 
 
-def load_model(config: AutoBackboneConfig) -> nn.Module:
-    """Read the weights, all of them and nothing else.
-
-    Raises:
-        CheckpointError: when the checkpoint cannot be read, lacks tensors or has others.
-    """
-    model, report = _read(
-        config,
-        AutoModelForImageTextToText.from_pretrained,
-        dtype=getattr(torch, config.dtype),
-        use_safetensors=True,
-        output_loading_info=True,
-    )
-    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if report[what]:
-            keys = sorted(str(key) for key in report[what])
-            listing = ", ".join(keys[:20]) + (", ..." if len(keys) > 20 else "")
-            raise CheckpointError(
-                f"{config.name!r}: {len(keys)} {what.replace('_', ' ')}: {listing}. The weights "
-                "do not belong to the config.json beside them; fetch the checkpoint again."
-            )
-    return model
-
-
 def load_processor(config: AutoBackboneConfig) -> Any:
     """Read the processor; it must handle both pictures and words.
 
     Raises:
         CheckpointError: when it cannot be read or is only half of one.
     """
-    processor = _read(config, AutoProcessor.from_pretrained)
+    processor = read_part(config, AutoProcessor.from_pretrained)
     for part in ("image_processor", "tokenizer", "image_token"):
         if not hasattr(processor, part):
             raise CheckpointError(
@@ -184,47 +211,6 @@ def load_processor(config: AutoBackboneConfig) -> Any:
             )
     processor.tokenizer.padding_side = "right"
     return processor
-
-
-def _read(config: AutoBackboneConfig, load: Callable[..., Any], **options: Any) -> Any:
-    if not config.name:
-        raise ConfigError("AutoBackboneConfig.name is empty; give a hub name or a folder.")
-    try:
-        return load(
-            config.name, revision=config.revision or "main", trust_remote_code=False, **options
-        )
-    except (
-        *(OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError),
-        *(SafetensorError, HfHubHTTPError),
-    ) as error:
-        first = (str(error).strip() or repr(error)).splitlines()[0].rstrip(".:")
-        raise CheckpointError(
-            f"Cannot load {config.name!r} as an image-text model: {first}. {_remedy(config.name)}"
-        ) from error
-
-
-def _remedy(name: str) -> str:
-    needs = "config.json, *.safetensors, processor and tokenizer files"
-    if Path(name).is_dir():
-        return f"The folder needs {needs}, all of one image-text model; fetch it again."
-    if name.startswith(("/", ".", "~")):
-        return f"There is no such folder; give one with {needs}, or a hub name."
-    return (
-        f"Give a hub name that exists, or a folder with {needs}; without internet, run "
-        f"`hf download {name}` on a connected machine and copy its folder here."
-    )
-
-
-def _keep_layers(model: nn.Module, layers: int) -> None:
-    """Drop the language model's layers above the first `layers` (0: keep all)."""
-    if not layers:
-        return
-    decoder = model.get_decoder()
-    have = len(decoder.layers)
-    if not 0 < layers <= have:
-        raise ConfigError(f"AutoBackboneConfig.layers is {layers}; the model has {have}.")
-    decoder.layers = decoder.layers[:layers]
-    model.config.get_text_config().num_hidden_layers = layers
 
 
 def _freeze(model: nn.Module, freeze: str) -> None:
@@ -257,11 +243,3 @@ def _add_lora(model: nn.Module, config: AutoBackboneConfig) -> None:
     for weight in model.parameters():
         if weight.requires_grad:
             weight.data = weight.data.float()
-
-
-def _pool(hidden: Tensor, mask: Tensor, how: str) -> Tensor:
-    """Mean over, or last of, the real tokens: (B, N, D), bool (B, N) -> (B, D)."""
-    if how == "last":
-        return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(1) - 1]
-    weight = mask[..., None].to(hidden.dtype)
-    return (hidden * weight).sum(1) / weight.sum(1)

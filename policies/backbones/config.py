@@ -129,7 +129,6 @@ class AutoBackboneConfig(BackboneConfig):
 
     def build(self, embodiment: Embodiment, *, history: int, readouts: int = 0) -> "Backbone":
         """Load the pretrained model. Raises CheckpointError when it cannot be read."""
-        self._refuse_readouts(readouts)
         from policies.backbones.auto import AutoBackbone
 
-        return AutoBackbone(self, embodiment, history=history)
+        return AutoBackbone(self, embodiment, history=history, readouts=readouts)

@@ -70,6 +70,8 @@ def test_policies_compose_and_come_back_from_yaml(head, backbone):
     from omegaconf import OmegaConf
 
     words = ["policy=tiny", f"policy/head={head}", f"policy/backbone={backbone}", "data.path=x"]
+    if backbone == "reduced":  # a wrapper: what it wraps is chosen, too
+        words.append("+policy/backbone/inner=smolvlm")
     policy = OmegaConf.to_object(compose("train", words)).policy
     assert (policy.head.kind, policy.backbone.kind) == (head, backbone)
     restored = restore_config("policy", yaml.safe_load(dump_config(policy))["policy"])

@@ -1,0 +1,42 @@
+"""Camera pictures to a vision tower's input, on the device where they are."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+HALF = (0.5, 0.5, 0.5)  # SigLIP
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean, deviation; DINOv2
+CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+
+
+def fit(frames: Tensor, size: int, how: str) -> Tensor:
+    """Resize pictures to squares.
+
+    Args:
+        frames: uint8 (B, H, W, 3), RGB.
+        size: pixels along each side of the square.
+        how: "pad" keeps the aspect ratio and fills up with black on both sides (openpi's
+            `resize_with_pad`), "stretch" does not keep it (OpenVLA's "resize-naive").
+
+    Returns:
+        float32 (B, 3, size, size) in [0, 1].
+    """
+    pixels = frames.movedim(-1, 1).float() / 255
+    height, width = pixels.shape[-2:]
+    if (height, width) == (size, size):
+        return pixels
+    target = (size, size)
+    if how == "pad":
+        scale = size / max(height, width)
+        target = (max(1, round(height * scale)), max(1, round(width * scale)))
+    pixels = F.interpolate(pixels, target, mode="bilinear", antialias=True)
+    above, left = (size - target[0]) // 2, (size - target[1]) // 2
+    below, right = size - target[0] - above, size - target[1] - left
+    return F.pad(pixels, (left, right, above, below))
+
+
+def standardize(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Subtract the mean and divide by the deviation, per colour of (B, 3, H, W)."""
+    shape = (1, 3, 1, 1)
+    center = torch.tensor(mean, device=pixels.device).view(shape)
+    return (pixels - center) / torch.tensor(std, device=pixels.device).view(shape)

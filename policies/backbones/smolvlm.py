@@ -1,0 +1,115 @@
+"""SmolVLM2 (arXiv 2504.05299): SigLIP, a connector with pixel shuffle, a small Llama.
+
+The connector lays neighbouring patches side by side in one token (64 tokens for 512 x 512
+pixels), then projects them. The backbone of SmolVLA (arXiv 2506.01844).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
+
+from policies.backbones import language_config
+from policies.backbones.checkpoint import load_tokenizer, load_vlm
+from policies.backbones.parts import Parts, Tower, divide, untie
+from policies.backbones.pixels import HALF, standardize
+from policies.backbones.word_pieces import SIZE, make_tokenizer
+from vla.errors import choose
+
+PROMPT = "{images}{instruction}\n"
+STATED = "{images}{instruction}, State: {state}\n"
+AROUND = ("<fake_token_around_image><global-img>", "<fake_token_around_image>")
+SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "scale_factor": 2,
+        "tie_word_embeddings": True,
+        "vision_config": {
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 80,
+            "patch_size": 10,
+        },
+        "text_config": {
+            "vocab_size": SIZE,
+            "hidden_size": 96,
+            "intermediate_size": 256,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 3,
+            "num_key_value_heads": 1,
+            "tie_word_embeddings": True,
+        },
+    },
+    "500m": {  # config.json of HuggingFaceTB/SmolVLM2-500M-Video-Instruct
+        "scale_factor": 4,
+        "vision_config": {
+            "hidden_size": 768,
+            "intermediate_size": 3072,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "image_size": 512,
+            "patch_size": 16,
+        },
+        "text_config": {
+            "vocab_size": 49280,
+            "hidden_size": 960,
+            "intermediate_size": 2560,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 15,
+            "num_key_value_heads": 5,
+            "rope_theta": 100000.0,
+            "rms_norm_eps": 1e-5,
+        },
+    },
+}
+
+
+class ShufflingTower(Tower):
+    """SigLIP's patches at their native size, then the connector."""
+
+    def __init__(self, model: nn.Module, size: int):
+        super().__init__()
+        self.vision, self.projector = model.vision_model, model.connector
+        self.size = size or self.vision.config.image_size
+        cell = self.vision.config.patch_size * self.projector.scale_factor
+        self.grid = divide(self.size, cell)
+
+    def forward(self, pixels: Tensor, words: Tensor) -> tuple[Tensor, ...]:
+        """See `Tower.forward`."""
+        # the whole model's own way in would drop pictures that are black
+        pixels = standardize(pixels, HALF, HALF).to(self.vision.dtype)
+        return (self.projector(self.vision(pixels).last_hidden_state),)
+
+
+def load(config: language_config.SmolvlmConfig) -> Parts:
+    """Read the pretrained model, or make an untrained one.
+
+    Raises:
+        CheckpointError: when it cannot be read or is something else.
+        UnknownChoice: for a size that is not in `SIZES`.
+    """
+    if config.name:
+        model, tokenizer = load_vlm(config, ("smolvlm",)), load_tokenizer(config)
+    else:
+        numbers = choose("size", config.size, SIZES)
+        tokenizer = make_tokenizer()
+        ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+        text = {"model_type": "llama", **numbers["text_config"], **ids}
+        made = SmolVLMConfig(
+            **{**numbers, "vision_config": dict(numbers["vision_config"]), "text_config": text},
+            image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+            **ids,
+        )
+        model = SmolVLMForConditionalGeneration(made).to(getattr(torch, config.dtype))
+    body = model.model
+    return Parts(
+        tower=ShufflingTower(body, config.image_size),
+        decoder=body.text_model,
+        output=untie(model.lm_head, body.text_model),
+        tokenizer=tokenizer,
+        prompt=PROMPT,
+        stated=STATED,
+        around=AROUND,
+    )
