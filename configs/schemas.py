@@ -23,6 +23,8 @@ from envs.config import GymWorldConfig, TabletopConfig, WorldConfig
 from policies.backbones.config import AutoBackboneConfig, TinyConfig
 from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
+from policies.heads.config_expert import ExpertConfig, InsulatedConfig
+from policies.heads.config_language import ParallelConfig, ParallelDiffusionConfig, WordsConfig
 from robot_drivers.config import RobotConfig, SimArmConfig
 from vla.data.config import AugmentConfig, DataConfig, MixtureConfig, StoreConfig
 from vla.data.convert.config import (
@@ -47,6 +49,11 @@ GROUPS: dict[str, dict[str, type]] = {
     "policy": {"vla": VlaPolicyConfig, "lerobot": LerobotPolicyConfig},
     "policy/backbone": {"tiny": TinyConfig, "auto": AutoBackboneConfig},
     "policy/head": {
+        "expert": ExpertConfig,
+        "insulated": InsulatedConfig,
+        "words": WordsConfig,
+        "parallel": ParallelConfig,
+        "parallel_diffusion": ParallelDiffusionConfig,
         "regression": RegressionConfig,
         "flow": FlowConfig,
         "diffusion": DiffusionConfig,

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from policies.backbones.interface import Context, ContextShape, Prefix
-from policies.heads.config_language import ExpertConfig, require_language
+from policies.heads.config_expert import ExpertConfig
+from policies.heads.config_language import require_language
+from policies.heads.denoising import DenoisingHead
 from policies.heads.expert_layers import ExpertLayer, RmsNorm, turns
-from policies.heads.flow import FlowHead
-from policies.heads.interface import Head
 from vla.errors import ConfigError, ShapeError
 
 
@@ -148,23 +148,22 @@ class ExpertNetwork(nn.Module):
         return torch.cat([state, tokens], dim=1), condition
 
 
-class ExpertHead(FlowHead):
-    """See the module's docstring."""
+class ExpertHead(DenoisingHead):
+    """Flow matching with an `ExpertNetwork`; see the module's docstring."""
 
-    def __init__(self, config: ExpertConfig, *, shape: ContextShape, action_dim: int, horizon: int):
-        Head.__init__(self)
-        self.config = config
-        self.denoiser = ExpertNetwork(config, shape=shape, action_dim=action_dim, horizon=horizon)
-
-    def loss(
-        self, context: Context, actions: Tensor, mask: Tensor, *, generator: torch.Generator
+    def sample(
+        self,
+        context: Context,
+        pending: Tensor | None,
+        noise: Tensor,
+        *,
+        tentative: Tensor | None = None,
     ) -> Tensor:
-        """Squared error of the velocity, averaged over `draws`. See `Head.loss`."""
-        return super().loss(self.denoiser.read(context), actions, mask, generator=generator)
+        """Denoise `noise` in the configured steps; the prefix is read once for all of them."""
+        return super().sample(self.denoiser.read(context), pending, noise, tentative=tentative)
 
-    def sample(self, context: Context, pending: Tensor | None, noise: Tensor) -> Tensor:
-        """Integrate from `noise` in `steps` Euler steps. See `Head.sample`."""
-        return super().sample(self.denoiser.read(context), pending, noise)
+    def _prepare(self, context: Context, generator: torch.Generator) -> Context:
+        return self.denoiser.read(context)
 
 
 def encode_time(time: Tensor, width: int) -> Tensor:
