@@ -37,6 +37,8 @@ class ExpertConfig(DenoisingConfig):
         time: "mlp" mixes the time into each row; "norm" lets it scale, shift and gate.
         insulate: the language model learns nothing from this loss (knowledge insulation,
             arXiv 2505.23705).
+        lanes: axes the network is built for, when public weights have more than the body (pi0,
+            SmolVLA: 32); 0 is as many as the body has.
         time_sampling: "beta" trains more at the noisy end (pi0), "uniform" evenly.
     """
 
@@ -50,6 +52,7 @@ class ExpertConfig(DenoisingConfig):
     state: str = "token"
     time: str = "mlp"
     insulate: bool = False
+    lanes: int = 0
     time_sampling: str = "beta"
     draws: int = 1  # each takes its own copy of the prefix's keys and values
 
@@ -60,7 +63,7 @@ class ExpertConfig(DenoisingConfig):
         require_choice(self, "state", STATES)
         require_choice(self, "time", TIMES)
         require_choice(self, "time_sampling", TIME_SAMPLINGS)
-        for name in ("width", "mlp", "layers"):
+        for name in ("width", "mlp", "layers", "lanes"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"ExpertConfig.{name} is negative; 0 follows the backbone.")
         if self.width % 2:
@@ -69,11 +72,20 @@ class ExpertConfig(DenoisingConfig):
     def build(self, *, shape: "ContextShape", action_dim: int, horizon: int) -> "Head":
         """Make the untrained head."""
         from policies.heads.expert import ExpertHead, ExpertNetwork
+        from policies.heads.expert_lanes import Lanes
         from policies.heads.noising import Flow
 
-        network = ExpertNetwork(self, shape=shape, action_dim=action_dim, horizon=horizon)
+        axes = self.lanes or action_dim
+        if axes < action_dim:
+            raise ConfigError(
+                f"ExpertConfig.lanes is {axes}, the body has {action_dim} axes; 0 follows it."
+            )
+        network = ExpertNetwork(self, shape=shape, action_dim=axes, horizon=horizon)
         process = Flow(steps=self.steps, time_sampling=self.time_sampling)
-        return ExpertHead(self, process=process, network=network, horizon=horizon)
+        head = ExpertHead(self, process=process, network=network, horizon=horizon)
+        if axes == action_dim:
+            return head
+        return Lanes(head, lanes=axes, action_dim=action_dim, horizon=horizon)
 
 
 @dataclass(kw_only=True, slots=True)

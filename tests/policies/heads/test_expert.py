@@ -178,6 +178,30 @@ def test_insulation_cannot_be_left_out_by_mistake():
         InsulatedConfig(expert=ExpertConfig())
 
 
+# Public weights with more axes
+
+
+def test_spare_lanes_carry_noise_and_nothing_comes_of_them():
+    wide = make_head(lanes=AXES + 2)
+    context = make_context()
+    noise = torch.randn(SIZE, HORIZON, AXES, generator=seeded(1))
+    seen = []
+    wide.head.denoiser.enter.register_forward_hook(lambda _, given, out: seen.append(given[0]))
+    plan = wide.sample(context, noise[:, :1], noise)
+    assert plan.shape == noise.shape
+    assert torch.equal(plan[:, :1], noise[:, :1])
+    assert seen[0].shape[-1] == AXES + 2
+    assert seen[0][:, 1:, AXES:].std() > 0.5
+    assert torch.equal(seen[0][0, 1:, AXES:], seen[0][1, 1:, AXES:]), "the same for every plan"
+    mask = torch.ones_like(noise)
+    loss = wide.loss(context, noise, mask, generator=seeded(2))
+    loss.sum().backward()
+    taught = wide.head.denoiser.leave.weight.grad.abs().sum(dim=1) > 0
+    assert taught.tolist() == [True] * AXES + [False] * 2
+    with pytest.raises(ConfigError, match="lanes"):
+        make_head(lanes=AXES - 1)
+
+
 # Refusals
 
 
