@@ -1,9 +1,9 @@
 """From plain values back to built parts: the YAML beside a checkpoint names kinds, never code."""
 
 import os
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import yaml
 
@@ -28,13 +28,22 @@ def restore_config(group: str, value: dict[str, Any]) -> Any:
         ConfigError: for a kind or key that this version does not know.
     """
     schema = choose(f"kind of {group}", str(value.get("kind")), GROUPS[group])
+    return _fill(schema, group, value)
+
+
+def _fill(schema: type, group: str, value: dict[str, Any]) -> Any:
     known = [option.name for option in fields(schema)]
+    types = get_type_hints(schema)
     arguments = {}
     for key, entry in value.items():
         if key not in known:
-            raise UnknownChoice(f"key of {group}={value['kind']}:", key, known)
+            raise UnknownChoice(f"key of {group}={value.get('kind')}:", key, known)
         nested = f"{group}/{key}"
-        arguments[key] = restore_config(nested, entry) if nested in GROUPS else entry
+        if nested in GROUPS:
+            entry = restore_config(nested, entry)
+        elif is_dataclass(types[key]):  # a part that is always of one kind
+            entry = _fill(types[key], nested, entry)
+        arguments[key] = entry
     return schema(**arguments)
 
 

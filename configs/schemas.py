@@ -27,6 +27,8 @@ from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
 from policies.heads.config_denoisers import DitConfig, ReadoutConfig, UnetConfig
 from policies.heads.config_latent import CvaeConfig, VqConfig
+from policies.heads.config_expert import ExpertConfig, InsulatedConfig
+from policies.heads.config_language import ParallelConfig, ParallelDiffusionConfig, WordsConfig
 from robot_drivers.config import RobotConfig, SimArmConfig
 from vla.data.config import AugmentConfig, DataConfig, MixtureConfig, StoreConfig
 from vla.data.convert.config import (
@@ -57,6 +59,11 @@ GROUPS: dict[str, dict[str, type]] = {
     },
     "policy/backbone/inner": LANGUAGE_BACKBONES,
     "policy/head": {
+        "expert": ExpertConfig,
+        "insulated": InsulatedConfig,
+        "words": WordsConfig,
+        "parallel": ParallelConfig,
+        "parallel_diffusion": ParallelDiffusionConfig,
         "regression": RegressionConfig,
         "flow": FlowConfig,
         "diffusion": DiffusionConfig,

@@ -1,0 +1,1 @@
+"""Weights of public checkpoints under the names of this package."""

@@ -1,0 +1,100 @@
+"""Foreign weights to ours, name by name: nothing is guessed, nothing left over silently."""
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+from vla.errors import CheckpointError
+
+Change = Callable[[Tensor], Tensor]
+Table = dict[str, tuple[str, Change]]
+"""Their name to our name and what is done to the numbers."""
+
+
+def keep(weight: Tensor) -> Tensor:
+    """The numbers as they are."""
+    return weight
+
+
+def lift(weight: Tensor) -> Tensor:
+    """Gemma stores a norm's scale as its distance from 1."""
+    return weight + 1
+
+
+def flip(weight: Tensor) -> Tensor:
+    """The velocity of openpi leads to the noise, ours to the chunk."""
+    return -weight
+
+
+def cut(columns: int) -> Change:
+    """The first `columns` inputs of a linear layer; the others were only ever given zeros."""
+    return lambda weight: weight[:, :columns].clone()
+
+
+def translate(
+    weights: Mapping[str, Tensor], table: Table, *, owned: tuple[str, ...], idle: tuple[str, ...]
+) -> dict[str, Tensor]:
+    """Our weights by our names.
+
+    Args:
+        weights: theirs; a leading "model." of their names (LeRobot's) does not count.
+        table: what becomes of them.
+        owned: beginnings of names that must all be in the table; other names belong to
+            another part (the language model, its eyes) and are left alone.
+        idle: names that are stored but have no influence.
+
+    Raises:
+        CheckpointError: for a name of the table that is missing, or an owned one that is
+            not in the table.
+    """
+    known = {name.removeprefix("model."): weight for name, weight in weights.items()}
+    missing = sorted(table.keys() - known.keys())
+    foreign = sorted(
+        name for name in known.keys() - table.keys() - set(idle) if name.startswith(owned)
+    )
+    if missing or foreign:
+        raise CheckpointError(
+            f"The checkpoint lacks {missing[:5]} ({len(missing)} in all) and brings unknown "
+            f"{foreign[:5]} ({len(foreign)}); another variant or number of layers?"
+        )
+    return {ours: change(known[theirs]) for theirs, (ours, change) in table.items()}
+
+
+def pair_linear(theirs: str, ours: str, change: Change = keep) -> Table:
+    """Weight and bias of a linear layer."""
+    return {f"{theirs}.{part}": (f"{ours}.{part}", change) for part in ("weight", "bias")}
+
+
+def pair_layers(theirs: str, ours: str, count: int, norms: Mapping[str, Change]) -> Table:
+    """Decoder layers in transformers' names to those of `policies.heads.expert_layers`.
+
+    Args:
+        theirs: what stands before the layers' numbers there.
+        ours: the same here.
+        count: of layers.
+        norms: endings of the norms' names, alike on both sides, and their change.
+    """
+    inner = {
+        **{f"self_attn.{short}_proj.weight": f"{long}.weight" for short, long in _ATTENTION},
+        **{f"mlp.{part}_proj.weight": f"{part}.weight" for part in ("gate", "up", "down")},
+    }
+    table: Table = {}
+    for index in range(count):
+        before, after = f"{theirs}.{index}", f"{ours}.{index}"
+        for name, other in inner.items():
+            table[f"{before}.{name}"] = (f"{after}.{other}", keep)
+        for name, other in _NORMS:
+            table |= pair_norm(f"{before}.{name}", f"{after}.{other}", norms)
+    return table
+
+
+def pair_norm(theirs: str, ours: str, parts: Mapping[str, Change]) -> Table:
+    """One norm; see `pair_layers`."""
+    return {
+        f"{theirs}.{part}": (f"{ours}.{part.replace('dense', 'modulate')}", change)
+        for part, change in parts.items()
+    }
+
+
+_ATTENTION = (("q", "query"), ("k", "key"), ("v", "value"), ("o", "out"))
+_NORMS = (("input_layernorm", "attention_norm"), ("post_attention_layernorm", "mlp_norm"))
