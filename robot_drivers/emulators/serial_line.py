@@ -18,6 +18,8 @@ from robot_drivers.emulators.faults import Faults
 
 BITS_PER_BYTE = 10
 """Start bit, eight bits, stop bit."""
+SLEEP_SLACK = 60e-6
+"""Seconds by which the system's timers are late."""
 
 
 class Servos(Protocol):
@@ -93,13 +95,15 @@ class SerialLine:
         refresh()
         if self.faults.mute:
             return
+        due = time.monotonic() + len(data) * BITS_PER_BYTE / max(baud, 1) + self.faults.delay
         for reply, delay in servos.receive(data, baud=baud):
-            on_wire = (len(reply) + len(data)) * BITS_PER_BYTE / max(baud, 1)
-            data = b""  # the request is paid for once
-            self._send(reply, on_wire + delay + self.faults.delay)
+            due += len(reply) * BITS_PER_BYTE / max(baud, 1) + delay
+            self._send(reply, due)
 
-    def _send(self, reply: bytes, after: float) -> None:
-        time.sleep(after)
+    def _send(self, reply: bytes, due: float) -> None:
+        ahead = due - time.monotonic()
+        if ahead > SLEEP_SLACK:
+            time.sleep(ahead - SLEEP_SLACK)
         if self._random.random() < self.faults.drop:
             return
         if self._random.random() < self.faults.corrupt:
