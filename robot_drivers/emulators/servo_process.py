@@ -1,9 +1,9 @@
 """A servo bus in a process of its own, for tests and for trying things out.
 
-    with ServoEmulator("feetech", folder) as arm:
-        ...                               # arm.port, arm.calibration: a port, LeRobot's file
-        arm.fail(dead=(3,))               # see `Faults`; arm.fail() ends all faults
-        arm.positions()                   # where the joints really are, rad
+with ServoEmulator("feetech", folder) as arm:
+    ...                               # arm.port, arm.calibration: a port, LeRobot's file
+    arm.fail(dead=(3,))               # see `Faults`; arm.fail() ends all faults
+    arm.positions()                   # where the joints really are, rad
 """
 
 import argparse

@@ -26,7 +26,9 @@ class Bench(Protocol):
     """A device on the bench: what a test may know and do that a driver may not."""
 
     close_to: float  # tolerance of a settled joint, rad
-    faults: tuple[str, ...]  # of "silent" (no answer), "gone" (connection lost), "flaky" (some lost)
+    faults: tuple[
+        str, ...
+    ]  # of "silent" (no answer), "gone" (connection lost), "flaky" (some lost)
     bound: float  # longest a call may take while a fault lasts, seconds
     read_within: int  # reads until a lasting fault must have raised
 
