@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from robot_drivers.emulators.faults import Faults
 from robot_drivers.emulators.serial_line import SerialLine
 from robot_drivers.emulators.servo_plant import ServoPlant
-from vla.errors import RobotError, choose
+from vla.errors import ConfigError, RobotError, choose
 from vla.files import write_json
 from vla.runtime.priority import take_priority
 
@@ -43,8 +43,15 @@ class Station:
     """The emulator's own loop: the line, the servos, the mechanics, and an operator's orders."""
 
     def __init__(self, kind: str, port: Path, calibration: Path):
+        """Raises ConfigError when `calibration` is another arm's file: it is not replaced."""
         self.bus = build_bus(kind)
-        write_json(calibration, self.bus.calibrate())
+        table = self.bus.calibrate()
+        if calibration.exists() and json.loads(calibration.read_text()) != table:
+            raise ConfigError(f"{calibration} belongs to another arm; give a new file.")
+        write_json(calibration, table)
+        self._pose = np.memmap(
+            port.with_name(port.name + ".pose"), np.float64, mode="w+", shape=(len(table),)
+        )
         self.line = SerialLine(port)
 
     def tick(self) -> None:
@@ -76,6 +83,7 @@ class Station:
 
     def _refresh(self) -> None:
         self.bus.advance(time.monotonic())
+        self._pose[:] = self.bus.plant.position
 
 
 def serve(pipe: Connection, kind: str, port: str, calibration: str) -> None:
