@@ -194,9 +194,7 @@ def main() -> None:
     else:
         draw = test_pattern(*options.size)
     try:
-        publish(
-            draw, port=options.port, name=options.name, fps=options.fps, alive=lambda: True
-        )
+        publish(draw, port=options.port, name=options.name, fps=options.fps, alive=lambda: True)
     except KeyboardInterrupt:
         pass
 
