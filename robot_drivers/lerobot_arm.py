@@ -7,6 +7,7 @@ have no brakes.
 """
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -158,10 +159,8 @@ class LerobotArm:
         """
         if not self._open or self._sent is None or self._state is None:
             return
-        try:
+        with suppress(RobotError):  # the bus may be dead: then the last known pose must do
             self.read()
-        except RobotError:
-            pass  # the state is unknown, the bus may be dead: the last known pose must do
         lead = np.where(self._is_joint, HOLD_LEAD, 1.0)
         self.write(self._state + np.clip(self._sent - self._state, -lead, lead))
 
@@ -186,10 +185,8 @@ class LerobotArm:
         finally:
             self._cameras = NoCameras()
             if self._open and self._watched:
-                try:
+                with suppress(*DEVICE_ERRORS):  # gone: the watchdog stops the servos, torque on
                     arm_watchdog(self._device.bus, 0.0)
-                except DEVICE_ERRORS:
-                    pass  # a bus that is gone: its servos stop by their watchdog, torque on
             self._open = False
             close_device(self._device)
 

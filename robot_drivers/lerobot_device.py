@@ -20,6 +20,8 @@ from vla.errors import ConfigError, RobotError, UnknownChoice
 DEVICE_ERRORS = (OSError, RuntimeError, ValueError, TypeError, termios.error)
 """What LeRobot and its SDKs raise when a device fails; nothing narrower covers them."""
 WATCHDOG_UNIT = 0.02
+OPEN_TRIES = 3
+"""LeRobot sets up an arm in some 160 exchanges and gives up at the first that is lost."""
 FOLDERS = {"so100_follower": "so_follower", "so101_follower": "so_follower"}
 
 
@@ -91,9 +93,8 @@ def open_device(device: Any, config: LerobotArmConfig) -> None:
     """
     remedy = f"lerobot-calibrate --robot.type={config.type} --robot.port={config.port or '...'}"
     try:
-        bus = getattr(device, "bus", None)
-        if hasattr(bus, "port_handler"):
-            _open_bus(device, config, f"{remedy} --robot.id={config.id}")
+        if hasattr(getattr(device, "bus", None), "port_handler"):
+            _open_patiently(device, config, f"{remedy} --robot.id={config.id}")
         else:
             if not device.is_calibrated:
                 raise RobotError(f"{config.type} {config.id!r} is not calibrated; run {remedy}.")
@@ -107,6 +108,17 @@ def open_device(device: Any, config: LerobotArmConfig) -> None:
     except RobotError:
         close_device(device)
         raise
+
+
+def _open_patiently(device: Any, config: LerobotArmConfig, remedy: str) -> None:
+    for left in reversed(range(OPEN_TRIES)):
+        try:
+            return _open_bus(device, config, remedy)
+        except DEVICE_ERRORS:
+            if not left:
+                raise
+            device.bus.port_handler.is_using = False
+            close_device(device)
 
 
 def _open_bus(device: Any, config: LerobotArmConfig, remedy: str) -> None:

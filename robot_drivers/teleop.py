@@ -94,9 +94,10 @@ class TeleopPolicy:
         """The next command on the way to `goal`, in time to stop there."""
         hz, most = self.embodiment.hz, self._config.acceleration
         distance = goal - self._command
-        soon = np.sqrt(2 * most * np.abs(distance))  # speed from which it can still stop
+        change = most / hz  # of the speed, in one tick
+        # The speed from which whole ticks of braking end at the goal.
+        soon = change * (np.sqrt(0.25 + 2 * np.abs(distance) * hz / change) - 0.5)
         fastest = np.minimum(np.minimum(soon, np.abs(distance) * hz), self._config.speed)
         wanted = np.sign(distance) * fastest
-        change = most / hz
         self._velocity += np.clip(wanted - self._velocity, -change, change)
         return np.clip(self._command + self._velocity / hz, self._low, self._high)

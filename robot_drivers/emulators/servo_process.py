@@ -70,6 +70,8 @@ class Station:
             plant.place(np.array(value))
         elif order == "uncalibrate":
             type(self.bus).__init__(self.bus, plant)
+        elif order == "calibrate":
+            self.bus.calibrate()
         elif order in ("plug", "unplug"):
             getattr(self.line, order)()
         elif order == "power_cycle":
@@ -145,6 +147,10 @@ class ServoEmulator:
     def uncalibrate(self) -> None:
         """Servos as delivered."""
         self._order("uncalibrate")
+
+    def calibrate(self) -> None:
+        """Give the servos the limits of the calibration file."""
+        self._order("calibrate")
 
     def unplug(self) -> None:
         """Take the USB adapter away."""

@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def arm_view(pose: Path, name: str, height: int, width: int) -> Callable[[int], 
     Args:
         pose: the emulator's <port>.pose file, six float64 in rad.
         name: "front" or "wrist".
-        height, width: pixels.
+        height: pixels.
+        width: pixels.
     """
     os.environ.setdefault("MUJOCO_GL", "egl")
     import mujoco
@@ -193,10 +195,8 @@ def main() -> None:
         draw = arm_view(options.pose, options.name, *options.size)
     else:
         draw = test_pattern(*options.size)
-    try:
+    with suppress(KeyboardInterrupt):
         publish(draw, port=options.port, name=options.name, fps=options.fps, alive=lambda: True)
-    except KeyboardInterrupt:
-        pass
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A robot of the vla stack as a LeRobot Robot, for lerobot-record, lerobot-rollout and the rest.
 
-    lerobot-teleoperate --robot.type=vla --robot.robot=koch --robot.options='{port: /dev/ttyUSB0}' ...
+    lerobot-record --robot.type=vla --robot.robot=koch --robot.options='{port: /dev/ttyUSB0}' ...
 
 Keys are "<axis>.pos" for absolute axes and "<axis>" for deltas; values are in SI units (rad,
 m, gripper 0..1), not in LeRobot's degrees and percent. Every action crosses the safety gate;
