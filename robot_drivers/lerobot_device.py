@@ -10,6 +10,7 @@ import math
 import pkgutil
 import termios
 import time
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,8 @@ def open_device(device: Any, config: LerobotArmConfig) -> None:
     remedy = f"lerobot-calibrate --robot.type={config.type} --robot.port={config.port or '...'}"
     try:
         if hasattr(getattr(device, "bus", None), "port_handler"):
-            _open_patiently(device, config, f"{remedy} --robot.id={config.id}")
+            told = f"{remedy} --robot.id={config.id}"
+            try_patiently(device, lambda: _open_bus(device, config, told))
         else:
             if not device.is_calibrated:
                 raise RobotError(f"{config.type} {config.id!r} is not calibrated; run {remedy}.")
@@ -110,10 +112,11 @@ def open_device(device: Any, config: LerobotArmConfig) -> None:
         raise
 
 
-def _open_patiently(device: Any, config: LerobotArmConfig, remedy: str) -> None:
+def try_patiently(device: Any, open_bus: Callable[[], None]) -> None:
+    """Call `open_bus` until it succeeds, a few times; the port is closed in between."""
     for left in reversed(range(OPEN_TRIES)):
         try:
-            return _open_bus(device, config, remedy)
+            return open_bus()
         except DEVICE_ERRORS:
             if not left:
                 raise

@@ -16,6 +16,7 @@ from robot_drivers.lerobot_device import (
     close_device,
     explain,
     read_scales,
+    try_patiently,
 )
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError, RobotError, UnknownChoice
@@ -49,13 +50,7 @@ class Leader:
             if bus is None:
                 self._device.connect()
                 return
-            if not self._device.calibration:
-                raise RobotError(f"{self._remedy()}: no {self._device.calibration_fpath}.")
-            bus.connect()
-            if not bus.is_calibrated:
-                raise RobotError(f"{self._remedy()}: its servos have another calibration.")
-            self._device.configure()
-            bound_waiting(bus, self._config.io_timeout)
+            try_patiently(self._device, self._open_bus)
         except DEVICE_ERRORS as error:
             self.close()
             raise RobotError(
@@ -110,6 +105,15 @@ class Leader:
                 for axis in self._axes
             ]
         )
+
+    def _open_bus(self) -> None:
+        if not self._device.calibration:
+            raise RobotError(f"{self._remedy()}: no {self._device.calibration_fpath}.")
+        self._device.bus.connect()
+        if not self._device.bus.is_calibrated:
+            raise RobotError(f"{self._remedy()}: its servos have another calibration.")
+        self._device.configure()
+        bound_waiting(self._device.bus, self._config.io_timeout)
 
     def _remedy(self) -> str:
         return f"Calibrate {self._config.id!r} with lerobot-calibrate --teleop.type=" + (

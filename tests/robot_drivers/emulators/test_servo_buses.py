@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robot_drivers.emulators import dynamixel, feetech
+from robot_drivers.emulators import dynamixel, dynamixel_servo, feetech
 from robot_drivers.emulators.faults import Faults
 from robot_drivers.emulators.servo_plant import ServoPlant
 from vla.errors import ConfigError
@@ -158,12 +158,12 @@ def test_dynamixel_reads_writes_and_errors(xbus):
     assert done[8] == 0
     assert xbus.plant.torque[0]
     (refused,) = replies(xbus, dxl(1, dynamixel.WRITE, 11, 0, 4))  # EEPROM under torque
-    assert refused[8] == dynamixel.ACCESS_ERROR
+    assert refused[8] == dynamixel_servo.ACCESS_ERROR
     (refused,) = replies(xbus, dxl(1, dynamixel.WRITE, 132, 0, 0, 0, 0, 0))
-    assert refused[8] == dynamixel.ACCESS_ERROR
+    assert refused[8] == dynamixel_servo.ACCESS_ERROR
     far = (9000).to_bytes(4, "little")
     (refused,) = replies(xbus, dxl(1, dynamixel.WRITE, 116, 0, *far))  # one turn only in mode 3
-    assert refused[8] == dynamixel.LIMIT_ERROR
+    assert refused[8] == dynamixel_servo.LIMIT_ERROR
 
 
 def test_dynamixel_fast_sync_read_is_one_chained_packet(xbus):
@@ -191,9 +191,9 @@ def test_dynamixel_watchdog_stops_a_motion(xbus):
         xbus.advance(step * 0.02)
     far = (3000 - 2048) * 2 * np.pi / 4096
     assert 0.02 < xbus.plant.position[0] < far / 2
-    assert xbus.servos[0].memory[98] == dynamixel.EXPIRED
+    assert xbus.servos[0].memory[98] == dynamixel_servo.EXPIRED
     (refused,) = replies(xbus, dxl(1, dynamixel.WRITE, 116, 0, *goal))
-    assert refused[8] == dynamixel.RANGE_ERROR
+    assert refused[8] == dynamixel_servo.RANGE_ERROR
     replies(xbus, dxl(1, dynamixel.WRITE, 98, 0, 0))
     (done,) = replies(xbus, dxl(1, dynamixel.WRITE, 116, 0, *goal))
     assert done[8] == 0
