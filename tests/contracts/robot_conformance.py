@@ -74,7 +74,7 @@ def check_state_is_true_and_fresh(bench: Bench, robot: Robot) -> None:
         state, when = robot.read()
         assert state.dtype == np.float32
         assert state.shape == (len(robot.embodiment.state),)
-        assert time.monotonic() - when < 0.1, "the capture time is old or of another clock"
+        assert time.monotonic() - when < 0.3, "the capture time is old or of another clock"
         assert when <= time.monotonic(), "the capture time lies in the future"
         times.append(when)
         time.sleep(0.01)

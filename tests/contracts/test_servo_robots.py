@@ -10,7 +10,7 @@ from tests.contracts.robot_conformance import CHECKS, PLANTED, failed_checks
 pytest.importorskip("scservo_sdk", reason="needs vla-stack[feetech]")
 pytest.importorskip("dynamixel_sdk", reason="needs vla-stack[dynamixel]")
 pytestmark = pytest.mark.slow  # importing LeRobot alone takes seconds
-IO_TIMEOUT = 0.02  # a busy test machine does not schedule the emulator within 3 ms
+IO_TIMEOUT = 0.1  # a busy test machine does not schedule the emulator within 3 ms
 
 
 class ServoBench:
@@ -18,7 +18,7 @@ class ServoBench:
 
     close_to = 0.04
     faults = ("flaky", "silent", "dead", "gone")
-    bound = 0.3
+    bound = 0.6
     read_within = 3
 
     def __init__(self, kind, schema, folder):
