@@ -30,6 +30,8 @@ from policies.heads.config_latent import CvaeConfig, VqConfig
 from policies.heads.config_expert import ExpertConfig, InsulatedConfig
 from policies.heads.config_language import ParallelConfig, ParallelDiffusionConfig, WordsConfig
 from robot_drivers.config import RobotConfig, SimArmConfig
+from robot_drivers.config_lerobot import KochConfig, LerobotArmConfig, So100Config, So101Config
+from robot_drivers.config_teleop import KeyboardConfig, LeaderConfig, TeleopConfig
 from vla.data.config import AugmentConfig, DataConfig, MixtureConfig, StoreConfig
 from vla.data.convert.config import (
     BridgeConfig,
@@ -44,7 +46,7 @@ from vla.data.convert.config_arrays import (
     RobomimicConfig,
     UmiConfig,
 )
-from vla.errors import choose
+from vla.errors import ConfigError, choose
 from vla.evaluation.config import EvaluationConfig
 from vla.runtime.config import ControlConfig
 from vla.training.config import TrainingConfig
@@ -75,7 +77,14 @@ GROUPS: dict[str, dict[str, type]] = {
         "vq": VqConfig,
     },
     "world": {"tabletop": TabletopConfig, "gym": GymWorldConfig},
-    "robot": {"sim_arm": SimArmConfig},
+    "robot": {
+        "sim_arm": SimArmConfig,
+        "so101": So101Config,
+        "so100": So100Config,
+        "koch": KochConfig,
+        "lerobot": LerobotArmConfig,
+    },
+    "teleop": {"none": TeleopConfig, "leader": LeaderConfig, "keyboard": KeyboardConfig},
     "data": {"store": StoreConfig, "mixture": MixtureConfig},
     "source": {
         "bridge": BridgeConfig,
@@ -198,11 +207,13 @@ class EvalJob:
 
 @dataclass(kw_only=True, slots=True)
 class RunJob:
-    """Drive a robot with a checkpoint in real time, through the safety gate.
+    """Drive a robot with a checkpoint, or by hand, in real time, through the safety gate.
 
     Attributes:
-        checkpoint: a run's folder, one checkpoint, or the address of a `vla serve`.
+        checkpoint: a run's folder, one checkpoint, or the address of a `vla serve`; none is
+            needed when a person drives.
         robot: the arm.
+        teleop: a person's device instead of a checkpoint.
         world: what a simulated arm stands in; real arms ignore it.
         task: task of the simulated arm's scene, which also says what to do.
         instruction: what to do; "" asks the simulated scene.
@@ -217,8 +228,9 @@ class RunJob:
         output: folder of the flight logs and the summary.
     """
 
-    checkpoint: str = MISSING
+    checkpoint: str = ""
     robot: RobotConfig = MISSING
+    teleop: TeleopConfig = field(default_factory=TeleopConfig)
     world: WorldConfig = MISSING
     task: str = "lift"
     instruction: str = ""
@@ -233,6 +245,8 @@ class RunJob:
 
     def __post_init__(self) -> None:
         choose("end of a run:", self.until, dict.fromkeys(("done", "time")))
+        if (self.teleop.kind == "none") == (self.checkpoint in ("", MISSING)):
+            raise ConfigError("Give checkpoint=..., or teleop=leader or teleop=keyboard.")
 
 
 @dataclass(kw_only=True, slots=True)

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from configs.restoring import load_policy
 from configs.schemas import RunJob
+from robot_drivers.config import SimArmConfig
 from robot_drivers.robot_world import CAUSES, RobotWorld, Scene
 from vla.contract import Policy
 from vla.evaluation.statistics import wilson_interval
@@ -31,21 +32,38 @@ WARM_UP = 3
 def main(job: RunJob) -> None:
     """Fly `episodes` episodes; write a log of each tick and a summary."""
     output, console = Path(job.output), Console()
-    body = job.world.embodiment()
-    policy, weights = load_policy(job.checkpoint, device=job.device, embodiment=body)
-    facts = {"job": asdict(job), "weights_sha256": weights}
-    warm_up(policy)
     flights, logs = [], []
     earlier = len(list(output.glob("flight-*.vlalog")))  # kept: a log is never overwritten
-    for number in range(job.episodes):
-        logs.append(output / f"flight-{earlier + number:03d}.vlalog")
-        flights.append(fly(job, policy, logs[-1], seed=job.seed + number, facts=facts))
+    with ExitStack() as stack:
+        policy, weights = find_driver(job, stack)
+        facts = {"job": asdict(job), "weights_sha256": weights}
+        for number in range(job.episodes):
+            logs.append(output / f"flight-{earlier + number:03d}.vlalog")
+            flights.append(fly(job, policy, logs[-1], seed=job.seed + number, facts=facts))
     summary = {**summarise(flights), "logs": [path.name for path in logs]}
     write_json(output / "summary.json", summary)
     console.print(tabulate(flights))
     if job.record:
         console.print(f"Episodes added to {job.record}. Next: vla train data.path={job.record}")
     console.print(f"Flight logs and summary: {output}\nNext: vla report runs={output.parent}")
+
+
+def find_driver(job: RunJob, stack: ExitStack) -> tuple[Policy, str]:
+    """The policy of the checkpoint, warm, with the hash of its weights; or the person's device.
+
+    Raises:
+        CheckpointError, ServingError: for the checkpoint. RobotError: for the device.
+    """
+    simulated = isinstance(job.robot, SimArmConfig)  # it has the body of its world
+    body = job.world.embodiment() if simulated else job.robot.build(None).embodiment
+    person = job.teleop.build(body)
+    if person is None:
+        policy, weights = load_policy(job.checkpoint, device=job.device, embodiment=body)
+        warm_up(policy)
+        return policy, weights
+    stack.callback(person.close)
+    person.connect()
+    return person, ""
 
 
 def fly(
@@ -66,7 +84,7 @@ def fly(
             robot,
             gate=job.robot.gate.build(robot.embodiment),
             instruction=job.instruction,
-            scene=robot,
+            scene=robot if isinstance(robot, Scene) else None,
             log=log,
         )
         if store is not None:

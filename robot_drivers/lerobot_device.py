@@ -1,0 +1,191 @@
+"""LeRobot's own robot, opened so that it cannot block, drop the arm or hide a fault.
+
+LeRobot 0.6.1 waits 50 ms per try for a lost answer, takes late answers for new ones, measures
+its timeouts on the wall clock, and switches torque off when it disconnects. Its classes stay
+as they are; the open port gets other timeouts.
+"""
+
+import fcntl
+import math
+import pkgutil
+import termios
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from robot_drivers.config_lerobot import LerobotArmConfig
+from vla.errors import ConfigError, RobotError, UnknownChoice
+
+DEVICE_ERRORS = (OSError, RuntimeError, ValueError, TypeError, termios.error)
+"""What LeRobot and its SDKs raise when a device fails; nothing narrower covers them."""
+WATCHDOG_UNIT = 0.02
+OPEN_TRIES = 3
+"""LeRobot sets up an arm in some 160 exchanges and gives up at the first that is lost."""
+FOLDERS = {"so100_follower": "so_follower", "so101_follower": "so_follower"}
+
+
+def make_device(config: LerobotArmConfig) -> Any:
+    """LeRobot's Robot for `config`, without cameras, not connected.
+
+    Raises:
+        UnknownChoice, ConfigError: for a type or options that LeRobot does not have.
+    """
+    from lerobot import robots
+    from lerobot.robots.utils import make_robot_from_config
+    from lerobot.utils.import_utils import register_third_party_plugins
+
+    known = {module.name for module in pkgutil.iter_modules(robots.__path__)}
+    folder = FOLDERS.get(config.type, config.type)
+    if folder in known:
+        import_module(f"lerobot.robots.{folder}")
+    else:
+        register_third_party_plugins()
+    choices = robots.RobotConfig.get_known_choices()
+    if config.type not in choices:
+        raise UnknownChoice("LeRobot robot", config.type, {*choices, *known, *FOLDERS})
+    schema = robots.RobotConfig.get_choice_class(config.type)
+    fields = schema.__dataclass_fields__
+    wanted: dict[str, Any] = {"id": config.id}
+    if config.calibration_dir:
+        wanted["calibration_dir"] = Path(config.calibration_dir).expanduser()
+    if config.port:
+        wanted["port"] = config.port
+    calm = {"disable_torque_on_disconnect": False, "use_degrees": True, "num_read_retries": 0}
+    wanted |= {key: value for key, value in calm.items() if key in fields}
+    wanted |= config.options
+    if foreign := sorted(set(wanted) - set(fields)):
+        raise ConfigError(f"{config.type} takes no {foreign}; it takes {sorted(fields)}.")
+    try:
+        return make_robot_from_config(schema(**wanted))
+    except (TypeError, ValueError, ImportError) as error:
+        raise ConfigError(f"LeRobot cannot make {config.type}: {error}") from error
+
+
+def read_scales(device: Any) -> dict[str, tuple[float, float, float]]:
+    """Per motor of a servo bus: SI units per unit of LeRobot, and the limits in SI units.
+
+    Joints come in rad with zero in the middle of the calibrated range, grippers in 0..1. A
+    motor that is not calibrated is left out. Robots without a servo bus give nothing.
+    """
+    bus, scales = getattr(device, "bus", None), {}
+    for name, motor in getattr(bus, "motors", {}).items():
+        calibration = device.calibration.get(name)
+        if calibration is None:
+            continue
+        ticks = bus.model_resolution_table[motor.model] - 1
+        half = (calibration.range_max - calibration.range_min) * math.pi / ticks
+        mode = motor.norm_mode.value
+        if mode == "range_0_100":
+            scales[name] = (0.01, 0.0, 1.0)
+        else:
+            scale = math.pi / 180 if mode == "degrees" else half / 100
+            scales[name] = (scale, -half, half)
+    return scales
+
+
+def open_device(device: Any, config: LerobotArmConfig) -> None:
+    """Connect without moving and without dropping an arm that is held already.
+
+    Raises:
+        RobotError: when nothing answers, another program has the port, or the servos'
+            calibration is not that of the file.
+    """
+    remedy = f"lerobot-calibrate --robot.type={config.type} --robot.port={config.port or '...'}"
+    try:
+        if hasattr(getattr(device, "bus", None), "port_handler"):
+            told = f"{remedy} --robot.id={config.id}"
+            try_patiently(device, lambda: _open_bus(device, config, told))
+        else:
+            if not device.is_calibrated:
+                raise RobotError(f"{config.type} {config.id!r} is not calibrated; run {remedy}.")
+            device.connect(calibrate=False)
+    except DEVICE_ERRORS as error:
+        close_device(device)
+        raise RobotError(
+            f"{config.type} on {config.port or 'its device'} does not connect: {explain(error)} "
+            "Check power, cable and port (lerobot-find-port), then try again."
+        ) from error
+    except RobotError:
+        close_device(device)
+        raise
+
+
+def try_patiently(device: Any, open_bus: Callable[[], None]) -> None:
+    """Call `open_bus` until it succeeds, a few times; the port is closed in between."""
+    for left in reversed(range(OPEN_TRIES)):
+        try:
+            return open_bus()
+        except DEVICE_ERRORS:
+            if not left:
+                raise
+            device.bus.port_handler.is_using = False
+            close_device(device)
+
+
+def _open_bus(device: Any, config: LerobotArmConfig, remedy: str) -> None:
+    bus = device.bus
+    if not device.calibration:
+        raise RobotError(
+            f"No calibration file {device.calibration_fpath}; run {remedy}, or set robot.id "
+            "and robot.calibration_dir."
+        )
+    bus.connect()
+    try:
+        fcntl.flock(bus.port_handler.ser.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RobotError(f"Another program drives the arm on {config.port}; end it.") from error
+    if not bus.is_calibrated:
+        raise RobotError(
+            f"The servos on {config.port} do not have the calibration of "
+            f"{device.calibration_fpath}: another arm, or new servos. Run {remedy}."
+        )
+    held = bus.sync_read("Torque_Enable", normalize=False, num_retry=2)
+    if not all(held.values()):  # else configured and held by an earlier run: do not drop it
+        device.configure()
+    bound_waiting(bus, config.io_timeout)
+    arm_watchdog(bus, config.watchdog)
+
+
+def bound_waiting(bus: Any, timeout: float) -> None:
+    """Let no exchange on an open bus take longer than the wire needs plus `timeout` seconds."""
+    port = bus.port_handler
+
+    def start(length: int) -> None:
+        port.packet_start_time = port.getCurrentTime()
+        port.packet_timeout = port.tx_time_per_byte * (length + 3) + timeout * 1e3
+
+    port.getCurrentTime = lambda: time.monotonic() * 1e3  # the wall clock may jump
+    port.setPacketTimeout = start
+    port.clearPort = port.ser.reset_input_buffer  # a late answer must not pass for a new one
+    port.ser.write_timeout = max(timeout, 0.001)
+
+
+def arm_watchdog(bus: Any, seconds: float) -> bool:
+    """Set the servos' own watchdog; 0 switches it off. Whether they have one."""
+    if not all("Bus_Watchdog" in bus.model_ctrl_table[model] for model in bus.models):
+        return False
+    for motor in bus.motors:
+        bus.write("Bus_Watchdog", motor, 0, num_retry=2)  # clears one that fired
+        if seconds:
+            bus.write("Bus_Watchdog", motor, math.ceil(seconds / WATCHDOG_UNIT), num_retry=2)
+    return True
+
+
+def close_device(device: Any) -> None:
+    """Close the port; torque stays as it is. A closed device is not opened again: make another."""
+    bus = getattr(device, "bus", None)
+    port = getattr(bus, "port_handler", None)
+    if port is None:
+        if device.is_connected:
+            device.disconnect()
+        return
+    if port.is_open:
+        port.closePort()
+
+
+def explain(error: BaseException) -> str:
+    """The first line of a library's message, ending like a sentence."""
+    text = str(error).strip().splitlines()
+    return f"{(text or [type(error).__name__])[0].rstrip('.!')}."
