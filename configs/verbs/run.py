@@ -31,7 +31,7 @@ WARM_UP = 3
 def main(job: RunJob) -> None:
     """Fly `episodes` episodes; write a log of each tick and a summary."""
     output, console = Path(job.output), Console()
-    body = job.world.embodiment()
+    body = job.robot.embodiment(job.world.embodiment())
     policy, weights = load_policy(job.checkpoint, device=job.device, embodiment=body)
     facts = {"job": asdict(job), "weights_sha256": weights}
     warm_up(policy)
@@ -66,7 +66,7 @@ def fly(
             robot,
             gate=job.robot.gate.build(robot.embodiment),
             instruction=job.instruction,
-            scene=robot,
+            scene=robot if isinstance(robot, Scene) else None,
             log=log,
         )
         if store is not None:

@@ -14,7 +14,7 @@ from robot_drivers.emulators.arm_plant import ArmPlant
 from robot_drivers.emulators.dh_chain import ur_chain
 
 HOME = (0.0, -1.57, 1.57, -1.57, -1.57, 0.0)
-MOVE_J, MOVE_L, SERVO_J, SERVO_STOP = 1, 3, 11, 16
+MOVE_J, MOVE_L, SERVO_J, SERVO_STOP, SERVO_L = 1, 3, 11, 16, 24
 PROTECTIVE_STOP, STOP_L, STOP_J, WATCHDOG, STOP_SCRIPT = 31, 33, 34, 35, 255
 READY, BUSY, DONE = 1, 0, 2
 LIMIT = 2 * np.pi
@@ -69,10 +69,11 @@ class UrController:
             return
         if command == SERVO_J:
             self._servo(self._doubles(6))
+        elif command == SERVO_L:
+            self._servo_pose(self._doubles(6))
         elif command == 0:
             self._command, self.answer = 0, READY
         elif command != self._command:
-            import sys; sys.stderr.write(f"CMD {command} {self._doubles(10)}\n")
             self._command, self.answer = command, self._begin_command(command)
 
     def tick(self, seconds: float) -> None:
@@ -121,6 +122,14 @@ class UrController:
             self.protective_stop()
             return
         self.plant.speed, self.plant.target = 3.14, q
+
+    def _servo_pose(self, pose: np.ndarray) -> None:
+        finite = bool(np.isfinite(pose).all())
+        goal = self.plant.chain.reach(pose, self.plant.target) if finite else None
+        if finite and goal is None:  # out of reach, or too close to a singularity
+            self.protective_stop()
+        else:
+            self._servo(goal if finite else pose)
 
     def _begin_command(self, command: int) -> int:
         """Start a command with a handshake; the answer so far."""

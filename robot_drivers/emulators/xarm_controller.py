@@ -30,6 +30,7 @@ class XArmController:
     def __init__(self) -> None:
         self.plant = ArmPlant(chain=xarm6_chain(), q=np.array(HOME))
         self.enabled, self.mode, self.state, self.error = False, 0, STOPPED, 0
+        self._tool_registers: dict[bytes, int] = {}
         self._handlers = {
             1: lambda p: b"6,6,XI1300,AC1300,v2.5.0".ljust(40, b"\0"),
             2: lambda p: b"XI1300".ljust(40, b"\0"),
@@ -47,13 +48,13 @@ class XArmController:
             42: self._joints,
             93: lambda p: self._servo_pose(p, "rotvec"),
             124: self._tool_modbus,
+            127: self._set_tool_register,
+            128: lambda p: struct.pack(">i", self._tool_registers.get(p[1:3], 0)),
         }
 
     def answer(self, function: int, params: bytes) -> bytes:
         """State byte and parameters of the reply."""
         handler = self._handlers.get(function)
-        if not handler:
-            import sys; sys.stderr.write(f"FUNC {function} {params}\n")
         reply = handler(params) if handler else b"\0" * 4
         ready = self.enabled and self.state in (0, 1, 2) and not self.error
         flags = (0x40 if self.error else 0) | (0 if ready else 0x10)
@@ -147,6 +148,11 @@ class XArmController:
             self.fail(TOO_FAST)
         else:
             self.plant.speed, self.plant.target = speed, q
+
+    def _set_tool_register(self, params: bytes) -> None:
+        """Baud rate and the like; 0x1Axx writes what 0x0Axx reads."""
+        (value,) = struct.unpack("<f", params[3:7])
+        self._tool_registers[bytes([params[1] & 0x0F, params[2]])] = int(value)
 
     def _tool_modbus(self, params: bytes) -> bytes:
         """The gripper on the tool's RS485 line: registers by Modbus RTU without the checksum."""
