@@ -24,6 +24,13 @@ from policies.backbones.config import AutoBackboneConfig, TinyConfig
 from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
 from robot_drivers.config import RobotConfig, SimArmConfig
+from robot_drivers.config_arms import (
+    FrankaConfig,
+    Ros2Config,
+    TrossenConfig,
+    UrConfig,
+    XArmConfig,
+)
 from vla.data.config import AugmentConfig, DataConfig, MixtureConfig, StoreConfig
 from vla.data.convert.config import (
     BridgeConfig,
@@ -53,7 +60,14 @@ GROUPS: dict[str, dict[str, type]] = {
         "tokens": TokensConfig,
     },
     "world": {"tabletop": TabletopConfig, "gym": GymWorldConfig},
-    "robot": {"sim_arm": SimArmConfig},
+    "robot": {
+        "sim_arm": SimArmConfig,
+        "ur": UrConfig,
+        "xarm": XArmConfig,
+        "franka": FrankaConfig,
+        "trossen": TrossenConfig,
+        "ros2": Ros2Config,
+    },
     "data": {"store": StoreConfig, "mixture": MixtureConfig},
     "source": {
         "bridge": BridgeConfig,

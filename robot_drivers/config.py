@@ -107,10 +107,6 @@ class RobotConfig:
     kind: str = ""
     gate: GateConfig = field(default_factory=GateConfig)
 
-    def embodiment(self, world: Embodiment) -> Embodiment:
-        """The body that `build` will have; a simulated arm has that of its `world`."""
-        return world
-
     def build(self, factory: Callable[[], Any]) -> Any:
         """The driver; `factory` builds the plant of a simulated arm, real ones ignore it."""
         raise ConfigError("No robot is chosen; give e.g. robot=sim_arm.")

@@ -2,11 +2,10 @@
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from robot_drivers.config import RobotConfig
-from vla.embodiment import Embodiment
 from vla.errors import ConfigError, choose
 
 TURN = 6.283185307179586
@@ -101,11 +100,7 @@ class ArmConfig(RobotConfig):
         shared = {name: getattr(self, name) for name in (*names, "joint_lag", "tool_lag")}
         return ArmBody(name=self.kind, low=low, high=high, **shared)
 
-    def embodiment(self, world: Embodiment) -> Embodiment:
-        """The arm's own, whatever the simulated world would have."""
-        return self.body().embodiment
-
-    def build(self, factory: Callable[[], Any]) -> Any:
+    def build(self, factory: Callable[[], Any] | None = None) -> Any:
         """The `ServoArm`; nothing is opened before its `connect`."""
         from robot_drivers.servo_arm import ServoArm
 
@@ -178,3 +173,96 @@ class XArmConfig(ArmConfig):
 
         tool = self.commands == "tool"
         return XArmLink(self.host, joints=self.joints, tool=tool, gripper=self.gripper)
+
+
+@dataclass(kw_only=True, slots=True)
+class FrankaConfig(ArmConfig):
+    """A Franka Research 3 or Panda through franky; not yet tried on hardware.
+
+    Attributes:
+        dynamics: share of the arm's speed, acceleration and jerk limits that franky may use.
+    """
+
+    kind: str = "franka"
+    servo_hz: float = 20.0
+    dynamics: float = 0.2
+
+    def __post_init__(self) -> None:
+        ArmConfig.__post_init__(self)
+        if not 0 < self.dynamics <= 1:
+            raise ConfigError(f"robot.dynamics is {self.dynamics}; give a share up to 1.")
+
+    def link(self) -> Any:
+        """A `FrankaLink`."""
+        from robot_drivers.franka import FrankaLink
+
+        tool = self.commands == "tool"
+        return FrankaLink(self.host, tool=tool, gripper=self.gripper, dynamics=self.dynamics)
+
+
+@dataclass(kw_only=True, slots=True)
+class TrossenConfig(ArmConfig):
+    """A Trossen WidowX AI follower through trossen-arm; not yet tried on hardware.
+
+    Attributes:
+        model: name in trossen_arm.Model.
+        end_effector: name in trossen_arm.StandardEndEffector.
+    """
+
+    kind: str = "trossen"
+    gripper: bool = True
+    model: str = "wxai_v0"
+    end_effector: str = "wxai_v0_follower"
+
+    def link(self) -> Any:
+        """A `TrossenLink`."""
+        from robot_drivers.trossen import TrossenLink
+
+        return TrossenLink(
+            self.host,
+            model=self.model,
+            end_effector=self.end_effector,
+            tool=self.commands == "tool",
+            goal_time=2.0 / self.servo_hz,
+        )
+
+
+@dataclass(kw_only=True, slots=True)
+class Ros2Config(ArmConfig):
+    """Any arm behind ROS 2, through the bridge `robot_drivers/ros2_node.py` on its machine.
+
+    Joint commands only; the joints come in the order of `joints`.
+
+    Attributes:
+        port: of the bridge.
+        joints: their names in /joint_states.
+        low, high: their limits, rad.
+    """
+
+    kind: str = "ros2"
+    pose: bool = False
+    port: int = 7011
+    joints: list[str] = field(default_factory=list)
+    low: list[float] = field(default_factory=list)
+    high: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        ArmConfig.__post_init__(self)
+        if self.commands != "joint" or self.pose or self.gripper:
+            raise ConfigError("robot=ros2 has joints only: commands=joint, pose=gripper=false.")
+        if not len(self.joints) == len(self.low) == len(self.high):
+            raise ConfigError("robot.joints, robot.low and robot.high must be equally long.")
+        if not 0 < self.port < 65536:
+            raise ConfigError(f"robot.port is {self.port}; give 1 to 65535.")
+
+    def limits(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """As given."""
+        if not self.joints:
+            raise ConfigError("robot.joints is empty; name the joints, and give low and high.")
+        return tuple(self.low), tuple(self.high)
+
+    def link(self) -> Any:
+        """A `Ros2Link`."""
+        from robot_drivers.ros2_bridge import Ros2Link
+
+        return Ros2Link(self.host, port=self.port, joints=tuple(self.joints))

@@ -9,6 +9,7 @@ with the policy: a policy that keeps it busy costs servo ticks, so serve such a 
 another process (`vla serve`).
 """
 
+import atexit
 import threading
 import time
 
@@ -22,6 +23,7 @@ from vla.errors import ArmSilent, RobotError
 from vla.runtime.ticker import Ticker
 from vla.types import Float32
 
+EXIT = 8.0
 JOIN = 0.5
 """Seconds that `close` waits for the thread; one that hangs in the SDK closes by itself later."""
 
@@ -31,7 +33,7 @@ class ServoArm:
 
     Attributes:
         embodiment: axes, rate.
-        link: the SDK; its own methods (release, recover) are for an operator, not a loop.
+        link: the SDK.
     """
 
     def __init__(
@@ -65,13 +67,16 @@ class ServoArm:
         Raises:
             RobotError: with the SDK's words; ArmSilent when nothing comes.
         """
-        if self._thread is not None and self._thread.is_alive():
-            return
+        if self._thread is not None:
+            if not self._ending and self._thread.is_alive() and self._error is None:
+                return
+            self._join()
         self._error, self._sample, self._path = None, None, None
         self._ending = self._halting = False
         self._first.clear()
         self._thread = threading.Thread(target=self._run, name=self.embodiment.name, daemon=True)
         self._thread.start()
+        atexit.register(self._thread.join, EXIT)  # an SDK's C++ threads abort a hasty exit
         self._first.wait(self._patience)
         self._raise_error()
         if self._sample is None:
@@ -142,10 +147,31 @@ class ServoArm:
         if self._thread is not None:
             self._thread.join(JOIN)
 
+    def release(self) -> None:
+        """For an operator, never a loop: motors off. The arm may sag where it has no brakes."""
+        self.link.release()
+
+    def recover(self) -> None:
+        """For an operator who has looked: clear a stop or an error; then connect again."""
+        self.close()
+        self._join()
+        self.link.recover()
+
+    def _join(self) -> None:
+        """Wait until an earlier connection has ended. Raises ArmSilent."""
+        if self._thread is None:
+            return
+        self._thread.join(self._patience)
+        if self._thread.is_alive():
+            raise ArmSilent(
+                f"The last connection to {self.embodiment.name} hangs in its SDK; check the arm, "
+                "then start this program anew."
+            )
+
     def _newest(self) -> Sample:
         self._raise_error()
         sample, age = self._sample, time.monotonic() - self._fresh
-        if sample is None or self._thread is None or not self._thread.is_alive():
+        if sample is None or self._ending or not self._thread.is_alive():
             raise RobotError(f"{self.embodiment.name} is not connected; call connect() first.")
         if age > self._silence:
             raise ArmSilent(

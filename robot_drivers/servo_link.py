@@ -1,4 +1,8 @@
-"""The seam below `ServoArm`: what a vendor's SDK must be able to do, in five calls."""
+"""The seam below `ServoArm`: what a vendor's SDK must be able to do, in five calls.
+
+Beside them a link has two for an operator, from any thread and never in a loop:
+`recover()` clears a stop or an error, `release()` takes the power off the motors.
+"""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable

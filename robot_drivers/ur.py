@@ -2,7 +2,7 @@
 
 servoJ and servoL at the servo rate; the controller's own watchdog stops the program when
 input packets stop coming (a killed process, a pulled cable). A protective stop is
-`ArmStopped`; recovery is an operator's call, `UrLink.recover`, never the loop's.
+`ArmStopped`; recovery is an operator's call, `ServoArm.recover`, never the loop's.
 """
 
 import time
@@ -19,6 +19,7 @@ LOOKAHEAD, GAIN = 0.1, 300.0
 DECELERATION = 5.0
 """Of servoStop, m/s^2 (servoJ: rad/s^2)."""
 GRIP_PERIOD = 0.1
+FROZEN = 0.06
 
 
 class UrLink:
@@ -43,6 +44,7 @@ class UrLink:
         self._grip: float | None = None
         self._grip_time = 0.0
         self._kick_due = False
+        self._stamp, self._fresh = -1.0, 0.0
 
     def open(self) -> None:
         """Connect, upload ur_rtde's script, arm the watchdog."""
@@ -69,24 +71,23 @@ class UrLink:
         if not self._receive.isConnected():
             raise ArmSilent(f"The connection to the UR at {self._host} is gone. Check the cable.")
         self._raise_if_stopped()
-        if self._kick_due:  # nothing was streamed since: tell the watchdog that we live
-            self._control.kickWatchdog()
-        self._kick_due = True
-        if not self._control.isProgramRunning():
-            raise ArmStopped(
-                f"The control program on the UR at {self._host} has stopped (its watchdog, the "
-                "pendant, or a safety stop). Find out why, then connect again."
-            )
+        stamp = self._receive.getTimestamp()
+        if stamp != self._stamp:
+            self._stamp, self._fresh = stamp, time.monotonic()
+        if self._talks():
+            self._keep_alive()
         return Sample(
             joints=np.array(self._receive.getActualQ()),
             pose=np.array(self._receive.getActualTCPPose()),
-            stamp=self._receive.getTimestamp(),
+            stamp=stamp,
             grip=self._sense_grip(),
         )
 
     def servo(self, target: Float64, grip: float | None) -> None:
         """servoJ or servoL, and the gripper when it changes."""
         values = require_finite(target, "UR target").tolist()
+        if not self._talks():
+            return  # `ServoArm` judges how long that may last
         move = self._control.servoL if self._tool else self._control.servoJ
         if not move(values, 0.0, 0.0, 1.0 / self._hz, LOOKAHEAD, GAIN):
             self._raise_if_stopped()
@@ -99,6 +100,8 @@ class UrLink:
         """servoStop: decelerate, hold (stop category 2)."""
         if self._control is None or self._receive.isProtectiveStopped():
             return  # it stands already
+        if not self._talks():  # servoStop would never return
+            raise ArmSilent(f"The UR at {self._host} is frozen; it cannot be told to stop.")
         if not self._control.servoStop(DECELERATION):
             raise RobotError(f"The UR at {self._host} did not confirm servoStop.")
 
@@ -133,13 +136,32 @@ class UrLink:
         except RuntimeError as error:
             raise RobotError(f"The dashboard of {self._host} failed {call}: {error}") from error
 
+    def _talks(self) -> bool:
+        """Whether the controller told something just now.
+
+        ur_rtde crashes the process (1.6.5, segmentation fault) when it is told to send while
+        it reconnects by itself, which it does after a moment of silence: so nothing is sent
+        into a silence.
+        """
+        return time.monotonic() - self._fresh < FROZEN and self._control.isConnected()
+
+    def _keep_alive(self) -> None:
+        if self._kick_due:  # nothing was streamed since: tell the watchdog that we live
+            self._control.kickWatchdog()
+        self._kick_due = True
+        if not self._control.isProgramRunning():
+            raise ArmStopped(
+                f"The control program on the UR at {self._host} has stopped (its watchdog, the "
+                "pendant, or a safety stop). Find out why, then connect again."
+            )
+
     def _raise_if_stopped(self) -> None:
         if self._receive.isEmergencyStopped():
             raise ArmStopped(f"The UR at {self._host} is emergency-stopped.")
         if self._receive.isProtectiveStopped():
             raise ArmStopped(
                 f"The UR at {self._host} is in a protective stop (collision, joint limit, or a "
-                "command it could not follow). Clear the cause, then UrLink.recover()."
+                "command it could not follow). Clear the cause, then ServoArm.recover()."
             )
 
     def _sense_grip(self) -> float | None:

@@ -3,7 +3,7 @@
 Servo mode (mode 1); joints come from the real-time report port, so reading never waits.
 Two traits of the SDK shape this file: it lets NaN through its range check, and a frozen
 controller holds a call up for 2 s by default (here `TIMEOUT`, in the I/O thread).
-An error is `ArmStopped` and is cleared only by `XArmLink.recover`.
+An error is `ArmStopped` and is cleared only by `ServoArm.recover`.
 """
 
 import contextlib
@@ -125,9 +125,10 @@ class XArmLink:
 
     def release(self) -> None:
         """For an operator: motors off; the brakes engage."""
-        api = self._connect()
-        self._check(api.motion_enable(False), "disabling")
-        api.disconnect()
+        with contextlib.redirect_stdout(io.StringIO()):
+            api = self._connect()
+            self._check(api.motion_enable(False), "disabling")
+            api.disconnect()
 
     def _connect(self) -> Any:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -176,5 +177,5 @@ class XArmLink:
         why = f"error {error}" if error else "no error code (stopped from elsewhere)"
         return ArmStopped(
             f"The xArm at {self._host} has stopped: {why}; see UFACTORY's error list. Clear the "
-            "cause, then XArmLink.recover()."
+            "cause, then ServoArm.recover()."
         )

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from configs.restoring import load_policy
 from configs.schemas import RunJob
+from robot_drivers.config import SimArmConfig
 from robot_drivers.robot_world import CAUSES, RobotWorld, Scene
 from vla.contract import Policy
 from vla.evaluation.statistics import wilson_interval
@@ -31,7 +32,8 @@ WARM_UP = 3
 def main(job: RunJob) -> None:
     """Fly `episodes` episodes; write a log of each tick and a summary."""
     output, console = Path(job.output), Console()
-    body = job.robot.embodiment(job.world.embodiment())
+    simulated = isinstance(job.robot, SimArmConfig)  # it has the body of its world
+    body = job.world.embodiment() if simulated else job.robot.build(None).embodiment
     policy, weights = load_policy(job.checkpoint, device=job.device, embodiment=body)
     facts = {"job": asdict(job), "weights_sha256": weights}
     warm_up(policy)

@@ -62,7 +62,12 @@ class ArmPlant:
     def __post_init__(self) -> None:
         self.q = np.array(self.q, np.float64)
         self.target, self.velocity = self.q.copy(), np.zeros_like(self.q)
-        self.received = {"commands": 0, "not_finite": 0, "largest_step": 0.0}
+        self.received = {
+            "commands": 0,
+            "not_finite": 0,
+            "largest_step": 0.0,
+            "released": False,
+        }
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""

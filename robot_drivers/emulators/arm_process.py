@@ -24,9 +24,11 @@ from typing import Any, Protocol, runtime_checkable
 
 from robot_drivers.emulators.arm_plant import ArmFaults, ArmPlant
 from vla.errors import RobotError, choose
+from vla.runtime.priority import take_priority
 
 TIMEOUT = 20.0
 TICK = 0.004
+PRIORITY = 20
 
 
 @runtime_checkable
@@ -47,6 +49,10 @@ class Emulator(Protocol):
         """Switch faults."""
         ...
 
+    def recover(self) -> None:
+        """Clear stops and errors."""
+        ...
+
     def stop(self) -> None:
         """Close every port and connection."""
         ...
@@ -65,15 +71,19 @@ async def run(kind: str, host: str, pipe: Connection | None) -> None:
     """Serve until the parent closes its end of the pipe, or for ever."""
     emulator, loop = build_emulator(kind), asyncio.get_running_loop()
     await emulator.start(host)
-    over = asyncio.Event()
+    over, unplugged = asyncio.Event(), asyncio.Event()
 
     async def obey(order: str, value: Any) -> None:
         if order == "fail":
             emulator.apply(ArmFaults(**value))
         elif order == "unplug":
             emulator.stop()
-        elif order == "plug":
+            unplugged.set()
+        elif order == "plug" and unplugged.is_set():
             await emulator.start(host)
+            unplugged.clear()
+        elif order == "recover":
+            emulator.recover()
         pipe.send(emulator.plant.status())
 
     def listen() -> None:
@@ -103,6 +113,7 @@ def serve(kind: str, host: str, pipe: Connection | None) -> None:
     """Body of the process."""
     if pipe is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the parent decides
+    take_priority(PRIORITY)  # real hardware does not wait for the host's CPU either
     asyncio.run(run(kind, host, pipe))
 
 
@@ -144,6 +155,10 @@ class ArmEmulator:
     def plug(self) -> dict[str, Any]:
         """Take connections again."""
         return self._ask("plug")
+
+    def recover(self) -> dict[str, Any]:
+        """What an operator does at the pendant: clear stops and errors, motors on."""
+        return self._ask("recover")
 
     def status(self) -> dict[str, Any]:
         """See `ArmPlant.status`, with what the controller adds."""

@@ -91,6 +91,11 @@ class UrEmulator:
         else:
             self._awake.set()
 
+    def recover(self) -> None:
+        """As an operator at the pendant does."""
+        self.controller.unlock()
+        self.plant.received["released"] = False
+
     def tick(self, seconds: float) -> None:
         """Advance, and stream to whom it is due."""
         self.controller.tick(seconds)
@@ -110,6 +115,7 @@ class UrEmulator:
             server.close()
         for writer in self._writers:
             writer.transport.abort()
+        self._awake.set()  # those who waited in a frozen controller find their peer gone
         self._servers.clear()
         self._sessions.clear()
 
@@ -161,6 +167,7 @@ class UrEmulator:
             return "Protective stop releasing"
         if line in ("stop", "power off"):
             controller.stop_program()
+            self.plant.received["released"] = line == "power off"
             return "Stopped" if line == "stop" else "Powering off"
         return {
             "PolyscopeVersion": "URSoftware 5.14.0.1 (emulated)",

@@ -54,6 +54,11 @@ class XArmEmulator:
         else:
             self._awake.set()
 
+    def recover(self) -> None:
+        """As an operator at the web interface does."""
+        self.controller.answer(16, b"")
+        self.plant.received["released"] = False
+
     def tick(self, seconds: float) -> None:
         """Advance, and report at 100 Hz."""
         self.controller.tick(seconds)
@@ -72,6 +77,7 @@ class XArmEmulator:
             server.close()
         for writer in self._writers | self._readers:
             writer.transport.abort()
+        self._awake.set()  # those who waited in a frozen controller find their peer gone
         self._servers.clear()
         if self._unix:
             UNIX_SOCKET.unlink(missing_ok=True)

@@ -90,6 +90,7 @@ class XArmController:
 
     def _enable(self, params: bytes) -> None:
         self.enabled = bool(params[1])
+        self.plant.received["released"] = not self.enabled
 
     def _set_state(self, params: bytes) -> None:
         self.state = params[0] if not self.error else STOPPED
