@@ -18,7 +18,7 @@ import numpy as np
 from robot_drivers.servo_link import Float64, Sample, require_finite
 from vla.errors import ArmSilent, ArmStopped, RobotError
 
-CONNECT, SEND = 2.0, 0.05
+CONNECT = 2.0
 LINE = 65536
 """Longest line taken, bytes."""
 
@@ -44,7 +44,7 @@ class Ros2Link:
                 f"No ROS 2 bridge with joint states at {self._host}:{self._port}: {error}. Run "
                 "ros2_node.py on the arm's machine; is /joint_states published?"
             ) from error
-        self._socket.settimeout(SEND)
+        self._socket.setblocking(False)
 
     def sense(self) -> Sample:
         """The newest state that came; does not wait."""

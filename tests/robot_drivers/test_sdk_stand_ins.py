@@ -30,7 +30,8 @@ class FrankaArm:
     """What franky's Robot and Gripper do, at once."""
 
     def __init__(self):
-        self.q, self.moves, self.has_errors, self.lost = np.array([0, -0.6, 0, -2, 0, 1.6, 0.7]), [], False, False
+        self.q = np.array([0, -0.6, 0, -2, 0, 1.6, 0.7])
+        self.moves, self.has_errors, self.lost = [], False, False
         self.width, self.max_width = 0.08, 0.08
 
 
