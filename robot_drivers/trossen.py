@@ -69,9 +69,7 @@ class TrossenLink:
             )
         if grip is not None and abs(grip - self._grip_sent) >= GRIP_CHANGE:
             width = grip * OPEN
-            self._call(
-                "gripping", lambda: self._driver.set_gripper_position(width, 0.1, False)
-            )
+            self._call("gripping", lambda: self._driver.set_gripper_position(width, 0.1, False))
             self._grip_sent = grip
 
     def stop(self) -> None:

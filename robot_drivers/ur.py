@@ -102,6 +102,8 @@ class UrLink:
             return  # it stands already
         if not self._talks():  # servoStop would never return
             raise ArmSilent(f"The UR at {self._host} is frozen; it cannot be told to stop.")
+        if not self._control.isProgramRunning():
+            return  # the controller holds; servoStop would wait for the program in vain
         if not self._control.servoStop(DECELERATION):
             raise RobotError(f"The UR at {self._host} did not confirm servoStop.")
 

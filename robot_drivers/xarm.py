@@ -141,7 +141,9 @@ class XArmLink:
                 )
                 self._api.connect()
             except Exception as error:  # noqa: BLE001
-                raise ArmSilent(f"No xArm at {self._host}: {error}. Check power and network.") from error
+                raise ArmSilent(
+                    f"No xArm at {self._host}: {error}. Check power and network."
+                ) from error
         self._api.set_timeout(TIMEOUT)
         self._api.register_report_location_callback(self._note, True, True)
         return self._api

@@ -24,7 +24,8 @@ class ArmBench:
 
     def __init__(self, kind):
         self.arm = ArmEmulator(kind)
-        self.config = SCHEMAS[kind](host=self.arm.host, pose=False, silence=SILENCE)
+        slow = {"watchdog_hz": 1.0} if kind == "ur" else {}
+        self.config = SCHEMAS[kind](host=self.arm.host, pose=False, silence=SILENCE, **slow)
 
     def driver(self):
         return self.config.build()
@@ -39,7 +40,8 @@ class ArmBench:
         if fault == "gone":
             self.arm.unplug()
         else:
-            self.arm.fail(**{"silent": {"freeze": True}, "stopped": {"protective_stop": True}}[fault])
+            known = {"silent": {"freeze": True}, "stopped": {"protective_stop": True}}
+            self.arm.fail(**known[fault])
 
     def repair(self):
         self.arm.fail()
