@@ -29,7 +29,7 @@ LIMITS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
         (3.0543, 3.1416, 2.3562, 1.5708, 1.5708, 3.1416),
     ),
 }
-"""Joint limits in rad: UR's and UFACTORY's manuals, Franka's FR3 data sheet, Trossen's WXAI page."""
+"""Joint limits in rad: UR's and UFACTORY's manuals, Franka's FR3 sheet, Trossen's WXAI page."""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -79,11 +79,11 @@ class FrankaLink:
             motion = self._motion(target)
             self._call("moving", lambda: self._robot.move(motion, asynchronous=True))
             self._last = target.copy()
-        if self._gripper is not None and grip is not None:
-            if abs(grip - self._grip_sent) >= GRIP_CHANGE:
-                width = grip * self._gripper.max_width
-                self._call("gripping", lambda: self._gripper.move_async(width, GRIP_SPEED))
-                self._grip_sent = grip
+        changed = grip is not None and abs(grip - self._grip_sent) >= GRIP_CHANGE
+        if self._gripper is not None and changed:
+            width = grip * self._gripper.max_width
+            self._call("gripping", lambda: self._gripper.move_async(width, GRIP_SPEED))
+            self._grip_sent = grip
 
     def stop(self) -> None:
         """Decelerate within the arm's limits and hold (stop category 2)."""
@@ -94,7 +94,7 @@ class FrankaLink:
         self._last = None
 
     def close(self) -> None:
-        """franky disconnects with its objects; the controller then holds."""
+        """Franky disconnects with its objects; the controller then holds."""
         self._robot = self._gripper = None
 
     def recover(self) -> None:
@@ -106,7 +106,7 @@ class FrankaLink:
         self._call("recovering", robot.recover_from_errors)
 
     def release(self) -> None:
-        """franky has no call for it."""
+        """Franky has no call for it."""
         raise RobotError("Lock the Franka's brakes in Desk; franky cannot.")
 
     def _connect(self) -> None:
@@ -129,7 +129,7 @@ class FrankaLink:
         return self._grip
 
     def _call(self, what: str, call: Any) -> Any:
-        """franky's exceptions as ours."""
+        """Franky's exceptions as ours."""
         lost = tuple(getattr(self._franky, n) for n in LOST if hasattr(self._franky, n))
         refused = tuple(getattr(self._franky, n) for n in REFUSED if hasattr(self._franky, n))
         try:

@@ -1,7 +1,7 @@
 """An arm behind ROS 2, without ROS here: lines of JSON over TCP to a bridge on its machine.
 
-    here  Ros2Link ◀──{"stamp", "names", "position"}── robot_drivers/ros2_node.py ◀── /joint_states
-          Ros2Link ──{"names", "position"}──────────▶ robot_drivers/ros2_node.py ──▶ trajectory topic
+    Ros2Link ◀── {"stamp", "names", "position"} ── ros2_node.py ◀── /joint_states
+    Ros2Link ──── {"names", "position"} ─────────▶ ros2_node.py ──▶ joint trajectory
 
 One JSON object per line, in both directions, UTF-8, ended by a newline; units are rad and
 seconds. {"hold": true} asks the bridge to hold, {"error": "words"} tells that the arm has

@@ -28,7 +28,8 @@ class TrossenLink:
 
         Args:
             host: address of the arm's controller.
-            model, end_effector: names in trossen_arm.Model and .StandardEndEffector.
+            model: name in trossen_arm.Model.
+            end_effector: name in trossen_arm.StandardEndEffector.
             tool: targets are tool poses, not joints.
             goal_time: seconds that the controller takes for one small step.
         """

@@ -84,7 +84,7 @@ class UrLink:
         )
 
     def servo(self, target: Float64, grip: float | None) -> None:
-        """servoJ or servoL, and the gripper when it changes."""
+        """ServoJ or servoL, and the gripper when it changes."""
         values = require_finite(target, "UR target").tolist()
         if not self._talks():
             return  # `ServoArm` judges how long that may last

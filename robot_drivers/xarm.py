@@ -140,7 +140,7 @@ class XArmLink:
                     self._host, is_radian=True, do_not_open=True, report_type="real"
                 )
                 self._api.connect()
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 raise ArmSilent(
                     f"No xArm at {self._host}: {error}. Check power and network."
                 ) from error

@@ -88,7 +88,7 @@ def ur_chain(model: str) -> DhChain:
 
 
 def xarm6_chain() -> DhChain:
-    """xArm 6, from the table in UFACTORY's user manual (joints 2 and 3 are offset)."""
+    """XArm 6, from the table in UFACTORY's user manual (joints 2 and 3 are offset)."""
     bend = 1.3849179
     return DhChain(
         rows=(

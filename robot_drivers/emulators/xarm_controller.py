@@ -71,7 +71,7 @@ class XArmController:
         self.plant.hold()
 
     def pose(self) -> list[float]:
-        """mm and roll, pitch, yaw in rad."""
+        """Mm and roll, pitch, yaw in rad."""
         pose = self.plant.chain.pose(self.plant.q)
         turn = Rotation.from_rotvec(pose[3:]).as_euler("xyz")
         return [*(pose[:3] * MM), *turn]

@@ -8,6 +8,7 @@ are worth nothing (see `failed_checks`).
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 import numpy as np
@@ -71,7 +72,8 @@ def check_state_is_true_and_fresh(bench: Bench, robot: Robot) -> None:
     times = []
     for _ in range(20):
         state, when = robot.read()
-        assert state.dtype == np.float32 and state.shape == (len(robot.embodiment.state),)
+        assert state.dtype == np.float32
+        assert state.shape == (len(robot.embodiment.state),)
         assert time.monotonic() - when < 0.1, "the capture time is old or of another clock"
         assert when <= time.monotonic(), "the capture time lies in the future"
         times.append(when)
@@ -164,7 +166,7 @@ def check_faults_are_bounded_and_typed(bench: Bench, robot: Robot) -> None:
     """Every fault: no call takes long, the state ages honestly, then a RobotError; no drop."""
     for fault in bench.faults:
         robot.connect()
-        state, good = robot.read()
+        state, _ = robot.read()
         robot.write(state)
         bench.fail(fault)
         began, raised = time.monotonic(), None
@@ -288,10 +290,8 @@ class TorqueOffOnClose(Planted):
     """Tidies up too well."""
 
     def close(self):
-        try:
+        with suppress(RobotError):
             self._robot.release()
-        except RobotError:
-            pass
         super().close()
 
 
@@ -299,10 +299,8 @@ class IgnoresErrors(Planted):
     """Swallows what goes wrong and gives the last state as new."""
 
     def read(self):
-        try:
+        with suppress(RobotError):
             self._last, _ = self._robot.read()
-        except RobotError:
-            pass
         return self._last.copy(), time.monotonic()
 
     def write(self, action):

@@ -198,7 +198,7 @@ def test_trossen(trossen):
 class Bridge:
     """`BridgeCore` with an arm that goes where it is told, in a thread."""
 
-    names = ["a", "b"]
+    names = ("a", "b")
 
     def __init__(self):
         self.core, self.q, self.commands = BridgeCore(HOST, 0), [0.1, -0.2], []
