@@ -24,7 +24,7 @@ from vla.runtime.ticker import Ticker
 from vla.types import Float32
 
 EXIT = 8.0
-JOIN = 0.5
+JOIN = 2.0
 """Seconds that `close` waits for the thread; one that hangs in the SDK closes by itself later."""
 
 

@@ -114,6 +114,9 @@ class UrLink:
         for interface in (self._control, self._receive):
             if interface is not None:
                 interface.disconnect()
+        # their destructors hold the interpreter up for a second: have them run now, in this
+        # thread, and not whenever the garbage collector finds them, in the next flight
+        self._control = self._receive = interface = None
 
     def recover(self) -> None:
         """For an operator who has looked: unlock a protective stop. Then connect again.
