@@ -20,6 +20,7 @@ DECELERATION = 5.0
 """Of servoStop, m/s^2 (servoJ: rad/s^2)."""
 GRIP_PERIOD = 0.1
 FROZEN = 0.06
+REASON = 0.03
 
 
 class UrLink:
@@ -155,6 +156,8 @@ class UrLink:
             self._control.kickWatchdog()
         self._kick_due = True
         if not self._control.isProgramRunning():
+            time.sleep(REASON)  # the other connection may tell a moment later why
+            self._raise_if_stopped()
             raise ArmStopped(
                 f"The control program on the UR at {self._host} has stopped (its watchdog, the "
                 "pendant, or a safety stop). Find out why, then connect again."
