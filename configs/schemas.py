@@ -32,6 +32,13 @@ from policies.heads.config_language import ParallelConfig, ParallelDiffusionConf
 from robot_drivers.config import RobotConfig, SimArmConfig
 from robot_drivers.config_lerobot import KochConfig, LerobotArmConfig, So100Config, So101Config
 from robot_drivers.config_teleop import KeyboardConfig, LeaderConfig, TeleopConfig
+from robot_drivers.config_arms import (
+    FrankaConfig,
+    Ros2Config,
+    TrossenConfig,
+    UrConfig,
+    XArmConfig,
+)
 from vla.data.config import AugmentConfig, DataConfig, MixtureConfig, StoreConfig
 from vla.data.convert.config import (
     BridgeConfig,
@@ -83,6 +90,11 @@ GROUPS: dict[str, dict[str, type]] = {
         "so100": So100Config,
         "koch": KochConfig,
         "lerobot": LerobotArmConfig,
+        "ur": UrConfig,
+        "xarm": XArmConfig,
+        "franka": FrankaConfig,
+        "trossen": TrossenConfig,
+        "ros2": Ros2Config,
     },
     "teleop": {"none": TeleopConfig, "leader": LeaderConfig, "keyboard": KeyboardConfig},
     "data": {"store": StoreConfig, "mixture": MixtureConfig},

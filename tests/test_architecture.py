@@ -41,10 +41,18 @@ HEAVY = {
     "rerun": ("vla/data/view/recording",),
     "wandb": ("vla/training/tracking",),
     "aiohttp": ("vla/serving/",),
+    "rtde_control": ("robot_drivers/ur",),
+    "rtde_receive": ("robot_drivers/ur",),
+    "dashboard_client": ("robot_drivers/ur",),
+    "xarm": ("robot_drivers/xarm",),
+    "franky": ("robot_drivers/franka",),
+    "trossen_arm": ("robot_drivers/trossen",),
+    "rclpy": ("robot_drivers/ros2_node",),
     "msgpack": ("vla/serving/",),
 }  # fmt: skip
-# Where a child process hands whatever went wrong to its parent, which raises it.
-PROCESS_BOUNDARIES = {"vla/evaluation/worker.py"}
+# Where a child process hands whatever went wrong to its parent, which raises it; and xArm's
+# SDK, which raises bare Exception when it cannot connect.
+PROCESS_BOUNDARIES = {"vla/evaluation/worker.py", "robot_drivers/xarm.py"}
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 TREES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path in SOURCES}
 

@@ -13,6 +13,8 @@
     ├── RenderError            no working GL
     ├── ServingError           a policy server, or its caller, that does not keep the protocol
     └── RobotError             a device that does not answer, or a start that is refused
+        ├── ArmSilent          an arm whose controller is frozen, unplugged or gone
+        ├── ArmStopped         an arm that its own controller has stopped
         └── GateRefusal        the safety gate latched; nothing moves until it is reset
 
 A message names the culprit, the choices and the remedy; `vla` prints it on one
@@ -80,6 +82,14 @@ class ServingError(VlaError):
 
 class RobotError(VlaError):
     """A device that does not answer, or a start that is refused."""
+
+
+class ArmSilent(RobotError):
+    """An arm whose controller is frozen, unplugged or gone: what it does now is unknown."""
+
+
+class ArmStopped(RobotError):
+    """An arm that its own controller has stopped; it stays stopped until somebody recovers it."""
 
 
 class GateRefusal(RobotError):
