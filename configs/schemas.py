@@ -26,12 +26,10 @@ from policies.backbones.language_config import LANGUAGE_BACKBONES, ReducedConfig
 from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
 from policies.heads.config_denoisers import DitConfig, ReadoutConfig, UnetConfig
-from policies.heads.config_latent import CvaeConfig, VqConfig
 from policies.heads.config_expert import ExpertConfig, InsulatedConfig
 from policies.heads.config_language import ParallelConfig, ParallelDiffusionConfig, WordsConfig
+from policies.heads.config_latent import CvaeConfig, VqConfig
 from robot_drivers.config import RobotConfig, SimArmConfig
-from robot_drivers.config_lerobot import KochConfig, LerobotArmConfig, So100Config, So101Config
-from robot_drivers.config_teleop import KeyboardConfig, LeaderConfig, TeleopConfig
 from robot_drivers.config_arms import (
     FrankaConfig,
     Ros2Config,
@@ -39,6 +37,8 @@ from robot_drivers.config_arms import (
     UrConfig,
     XArmConfig,
 )
+from robot_drivers.config_lerobot import KochConfig, LerobotArmConfig, So100Config, So101Config
+from robot_drivers.config_teleop import KeyboardConfig, LeaderConfig, TeleopConfig
 from vla.data.config import AugmentConfig, DataConfig, MixtureConfig, StoreConfig
 from vla.data.convert.config import (
     BridgeConfig,
