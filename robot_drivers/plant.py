@@ -7,7 +7,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Protocol, runtime_checkable
 
-from robot_drivers.shared_slot import SharedSlot
+from vla.runtime.shared_slot import SharedSlot
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError, VlaError
 from vla.runtime.priority import take_priority
