@@ -18,12 +18,14 @@ from configs.data_jobs import (
     DataStatsJob,
     DataViewJob,
 )
+from configs.replay_job import ReplayJob
+from configs.run_job import RunJob
 from configs.serve_job import ServeJob
 from envs.config import GymWorldConfig, TabletopConfig, WorldConfig
 from policies.backbones.config import AutoBackboneConfig, TinyConfig
 from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
-from robot_drivers.config import RobotConfig, SimArmConfig
+from robot_drivers.config import SimArmConfig
 from vla.data.config import AugmentConfig, DataConfig, MixtureConfig, StoreConfig
 from vla.data.convert.config import (
     BridgeConfig,
@@ -38,9 +40,8 @@ from vla.data.convert.config_arrays import (
     RobomimicConfig,
     UmiConfig,
 )
-from vla.errors import choose
 from vla.evaluation.config import EvaluationConfig
-from vla.runtime.config import ControlConfig
+from vla.runtime.config import AsyncControlConfig, ControlConfig
 from vla.training.config import TrainingConfig
 
 GROUPS: dict[str, dict[str, type]] = {
@@ -54,6 +55,7 @@ GROUPS: dict[str, dict[str, type]] = {
     },
     "world": {"tabletop": TabletopConfig, "gym": GymWorldConfig},
     "robot": {"sim_arm": SimArmConfig},
+    "control": {"sync": ControlConfig, "async": AsyncControlConfig},
     "data": {"store": StoreConfig, "mixture": MixtureConfig},
     "source": {
         "bridge": BridgeConfig,
@@ -175,45 +177,6 @@ class EvalJob:
 
 
 @dataclass(kw_only=True, slots=True)
-class RunJob:
-    """Drive a robot with a checkpoint in real time, through the safety gate.
-
-    Attributes:
-        checkpoint: a run's folder, one checkpoint, or the address of a `vla serve`.
-        robot: the arm.
-        world: what a simulated arm stands in; real arms ignore it.
-        task: task of the simulated arm's scene, which also says what to do.
-        instruction: what to do; "" asks the simulated scene.
-        control: how plans become commands.
-        episodes: how many, one after the other.
-        seconds: longest an episode may take.
-        until: "done" ends an episode when the scene says so, "time" when `seconds` are over.
-        seed: of the first episode's scene and plans; the others count on.
-        device: as for training.
-        record: folder of a trajectory store that the episodes are added to, made when it does
-            not exist; "" keeps no pictures.
-        output: folder of the flight logs and the summary.
-    """
-
-    checkpoint: str = MISSING
-    robot: RobotConfig = MISSING
-    world: WorldConfig = MISSING
-    task: str = "lift"
-    instruction: str = ""
-    control: ControlConfig = field(default_factory=ControlConfig)
-    episodes: int = 1
-    seconds: float = 30.0
-    until: str = "done"
-    seed: int = 2_000_000
-    device: str = "auto"
-    record: str = ""
-    output: str = MISSING
-
-    def __post_init__(self) -> None:
-        choose("end of a run:", self.until, dict.fromkeys(("done", "time")))
-
-
-@dataclass(kw_only=True, slots=True)
 class ReportJob:
     """Gather what finished runs wrote into one HTML page.
 
@@ -277,6 +240,7 @@ JOBS: dict[str, type] = {
     "eval": EvalJob,
     "compare": CompareJob,
     "run": RunJob,
+    "replay": ReplayJob,
     "serve": ServeJob,
     "report": ReportJob,
     "list": ListJob,

@@ -26,7 +26,7 @@ HEAVY = {
     "transformers": ("policies/backbones/",),
     "diffusers": ("policies/heads/",),
     "lerobot": ("policies/lerobot_", "vla/data/convert/lerobot", "robot_drivers/lerobot_arm"),
-    "mujoco": ("envs/",),
+    "mujoco": ("envs/", "robot_drivers/kinematics"),
     "mink": ("envs/",),
     "gymnasium": ("envs/",),
     "hydra": ("configs/",),
@@ -166,7 +166,8 @@ def test_names_avoid_catch_alls():
 
 @pytest.mark.parametrize(
     "module", ["vla.types", "vla.runtime.controller", "vla.runtime.rollout", "policies.config",
-               "envs.config", "robot_drivers.config", "robot_drivers.robot_world"]
+               "envs.config", "robot_drivers.config", "robot_drivers.robot_world",
+               "vla.runtime.async_controller", "configs.verbs.run"]
 )  # fmt: skip
 def test_import_is_light(module):
     """The robot's PC runs these without torch; `vla --help` stays quick."""

@@ -36,7 +36,10 @@ def keep_planning(
 
     Args:
         pipe: receives the number of starts after each; its end is the end of this process.
-        factory, body, names, interval: see `planner.plan_for_ever`.
+        factory: see `planner.PolicyFactory`.
+        body: JSON of the embodiment that observations and plans have.
+        names: of the shared records.
+        interval: seconds between the observations of two plans, at least.
         hang: seconds without a sign of life after which a planner that was ready is killed.
     """
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):

@@ -53,10 +53,10 @@ class Mover:
         self._limits = limits
         self.start(np.zeros(len(axes), np.float32))
 
-    def start(self, position: Float32) -> None:
-        """At rest, at `position` (A,); entries of delta axes are ignored."""
+    def start(self, position: Float32, velocity: Float64 | None = None) -> None:
+        """At `position` (A,), where entries of delta axes are ignored; None: at rest."""
         self._last = np.where(self._delta, 0.0, position.astype(np.float64))
-        self._velocity = np.zeros_like(self._last)
+        self._velocity = np.zeros_like(self._last) if velocity is None else velocity.copy()
         self._aim: Float64 | None = None
         self._aim_velocity = np.zeros_like(self._last)
 
@@ -105,7 +105,7 @@ class Mover:
         steps = self._limits.acceleration * self._dt
         with np.errstate(invalid="ignore", divide="ignore"):
             root = np.sqrt(0.25 + 2 * np.abs(distance) / (steps * self._dt)) - 0.5
-        return np.where(np.isfinite(steps), steps * root, np.inf)
+        return np.where(np.isfinite(steps), np.nan_to_num(steps) * root, np.inf)
 
     def _step(self, wanted: Float64) -> Float32:
         """One step at `wanted` units per second, as far as limits and bounds allow."""
