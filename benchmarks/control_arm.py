@@ -104,7 +104,16 @@ class Wave:
     def act(self, observations, *, seeds):
         """See `vla.contract.Policy`."""
         keep_busy(self.seconds)
-        return [ActionChunk(actions=self.rows(o.time), time=o.time) for o in observations]
+        return [ActionChunk(actions=self._from_here(o), time=o.time) for o in observations]
+
+    def _from_here(self, observation) -> np.ndarray:
+        """The sine, reached within a second from where the arm stands, if that is known."""
+        rows = self.rows(observation.time)
+        state = getattr(observation, "state", None)
+        if state is None:
+            return rows
+        fading = np.exp(-4 * np.arange(ROWS) / self.hz)[:, None]
+        return (rows + fading * (state[-1] - rows[0])).astype(np.float32)
 
 
 @dataclass
