@@ -204,7 +204,15 @@ class ListJob:
 
 @dataclass(kw_only=True, slots=True)
 class DoctorJob:
-    """Check this machine: GL, GPU, cores, permissions; each finding with its remedy."""
+    """Check this machine: GL, GPU, cores, permissions, devices; each finding with its remedy.
+
+    Attributes:
+        checkpoint: compare its contract with that of `world` as well; "": none.
+        world: what the checkpoint is meant for.
+    """
+
+    checkpoint: str = ""
+    world: WorldConfig = MISSING
 
 
 @dataclass(kw_only=True, slots=True)
