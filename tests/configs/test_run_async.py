@@ -12,7 +12,7 @@ from configs.verbs import replay, run
 from envs.config import TabletopConfig
 from robot_drivers.config import RobotConfig, SimArmConfig
 from vla.errors import ConfigError, RobotError
-from vla.runtime.config import AsyncControlConfig
+from vla.runtime.config import AsyncControlConfig, ControlConfig
 from vla.runtime.faults import FaultConfig
 from vla.runtime.record import read_flight
 from vla.types import ActionChunk
@@ -96,6 +96,4 @@ def test_options_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="one row per command"):
         run.main(job(tmp_path, record=str(tmp_path / "store")))
     with pytest.raises(ConfigError, match="planning process"):
-        from vla.runtime.config import ControlConfig
-
         job(tmp_path, control=ControlConfig(), faults=FaultConfig(nan_at=1.0))

@@ -1,4 +1,4 @@
-"""A million random commands: none that is illegal passes, in states that a flight can reach."""
+"""Random commands by the thousand: none that is illegal passes, in states that a flight can reach."""
 
 import numpy as np
 import pytest
@@ -52,12 +52,11 @@ def fuzz(commands, seed):
 
 
 @pytest.mark.timeout(60)
-def test_twenty_thousand_random_commands():
-    assert fuzz(20_000, seed=1) > 500
+def test_three_thousand_random_commands():
+    assert fuzz(3_000, seed=1) > 50
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_hundred_and_fifty_thousand_random_commands():
-    """Six of these with other seeds, once by hand, are the million."""
-    assert fuzz(150_000, seed=2) > 3_000
+def test_thirty_thousand_random_commands():
+    assert fuzz(30_000, seed=2) > 600
