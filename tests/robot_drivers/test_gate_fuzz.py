@@ -1,4 +1,4 @@
-"""Random commands by the thousand: none that is illegal passes, in states that a flight can reach."""
+"""Random commands by the thousand: none that is illegal passes, whatever the flight has come to."""
 
 import numpy as np
 import pytest
