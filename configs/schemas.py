@@ -19,6 +19,8 @@ from configs.data_jobs import (
     DataTokenizerJob,
     DataViewJob,
 )
+from configs.replay_job import ReplayJob
+from configs.run_job import RunJob
 from configs.serve_job import ServeJob
 from envs.config import GymWorldConfig, TabletopConfig, WorldConfig
 from policies.backbones.config import AutoBackboneConfig, TinyConfig
@@ -29,7 +31,7 @@ from policies.heads.config_denoisers import DitConfig, ReadoutConfig, UnetConfig
 from policies.heads.config_expert import ExpertConfig, InsulatedConfig
 from policies.heads.config_language import ParallelConfig, ParallelDiffusionConfig, WordsConfig
 from policies.heads.config_latent import CvaeConfig, VqConfig
-from robot_drivers.config import RobotConfig, SimArmConfig
+from robot_drivers.config import SimArmConfig
 from robot_drivers.config_arms import (
     FrankaConfig,
     Ros2Config,
@@ -53,9 +55,8 @@ from vla.data.convert.config_arrays import (
     RobomimicConfig,
     UmiConfig,
 )
-from vla.errors import ConfigError, choose
 from vla.evaluation.config import EvaluationConfig
-from vla.runtime.config import ControlConfig
+from vla.runtime.config import AsyncControlConfig, ControlConfig
 from vla.training.config import TrainingConfig
 
 GROUPS: dict[str, dict[str, type]] = {
@@ -97,6 +98,7 @@ GROUPS: dict[str, dict[str, type]] = {
         "ros2": Ros2Config,
     },
     "teleop": {"none": TeleopConfig, "leader": LeaderConfig, "keyboard": KeyboardConfig},
+    "control": {"sync": ControlConfig, "async": AsyncControlConfig},
     "data": {"store": StoreConfig, "mixture": MixtureConfig},
     "source": {
         "bridge": BridgeConfig,
@@ -218,50 +220,6 @@ class EvalJob:
 
 
 @dataclass(kw_only=True, slots=True)
-class RunJob:
-    """Drive a robot with a checkpoint, or by hand, in real time, through the safety gate.
-
-    Attributes:
-        checkpoint: a run's folder, one checkpoint, or the address of a `vla serve`; none is
-            needed when a person drives.
-        robot: the arm.
-        teleop: a person's device instead of a checkpoint.
-        world: what a simulated arm stands in; real arms ignore it.
-        task: task of the simulated arm's scene, which also says what to do.
-        instruction: what to do; "" asks the simulated scene.
-        control: how plans become commands.
-        episodes: how many, one after the other.
-        seconds: longest an episode may take.
-        until: "done" ends an episode when the scene says so, "time" when `seconds` are over.
-        seed: of the first episode's scene and plans; the others count on.
-        device: as for training.
-        record: folder of a trajectory store that the episodes are added to, made when it does
-            not exist; "" keeps no pictures.
-        output: folder of the flight logs and the summary.
-    """
-
-    checkpoint: str = ""
-    robot: RobotConfig = MISSING
-    teleop: TeleopConfig = field(default_factory=TeleopConfig)
-    world: WorldConfig = MISSING
-    task: str = "lift"
-    instruction: str = ""
-    control: ControlConfig = field(default_factory=ControlConfig)
-    episodes: int = 1
-    seconds: float = 30.0
-    until: str = "done"
-    seed: int = 2_000_000
-    device: str = "auto"
-    record: str = ""
-    output: str = MISSING
-
-    def __post_init__(self) -> None:
-        choose("end of a run:", self.until, dict.fromkeys(("done", "time")))
-        if (self.teleop.kind == "none") == (self.checkpoint in ("", MISSING)):
-            raise ConfigError("Give checkpoint=..., or teleop=leader or teleop=keyboard.")
-
-
-@dataclass(kw_only=True, slots=True)
 class ReportJob:
     """Gather what finished runs wrote into one HTML page.
 
@@ -289,7 +247,15 @@ class ListJob:
 
 @dataclass(kw_only=True, slots=True)
 class DoctorJob:
-    """Check this machine: GL, GPU, cores, permissions; each finding with its remedy."""
+    """Check this machine: GL, GPU, cores, permissions, devices; each finding with its remedy.
+
+    Attributes:
+        checkpoint: compare its contract with that of `world` as well; "": none.
+        world: what the checkpoint is meant for.
+    """
+
+    checkpoint: str = ""
+    world: WorldConfig = MISSING
 
 
 @dataclass(kw_only=True, slots=True)
@@ -326,6 +292,7 @@ JOBS: dict[str, type] = {
     "eval": EvalJob,
     "compare": CompareJob,
     "run": RunJob,
+    "replay": ReplayJob,
     "serve": ServeJob,
     "report": ReportJob,
     "list": ListJob,

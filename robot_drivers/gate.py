@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_drivers.causes import WAITING, Cause
 from robot_drivers.config import GateConfig
-from robot_drivers.limits import Body, Cause
+from robot_drivers.limits import Body, Points
 from vla.embodiment import Embodiment
 from vla.errors import ContractError, RobotError
 from vla.types import Float32
@@ -46,8 +47,13 @@ class Verdict:
 class SafetyGate:
     """Judges every command of one arm; remembers what was sent last."""
 
-    def __init__(self, config: GateConfig, embodiment: Embodiment):
-        """Read the axes of `embodiment`.
+    def __init__(self, config: GateConfig, embodiment: Embodiment, *, points: Points | None = None):
+        """Read the axes of `embodiment`; its `hz` is the rate of `judge`.
+
+        Args:
+            config: limits.
+            embodiment: of the arm.
+            points: of the arm by its joints, where joints are commanded and a space is given.
 
         Raises:
             ContractError: when an axis cannot be guarded: an absolute axis or a workspace
@@ -55,7 +61,7 @@ class SafetyGate:
         """
         self._config = config
         self._embodiment = embodiment
-        self._body = Body(embodiment, config)
+        self._body = Body(embodiment, config, points)
         self._latch = Cause.NONE
         self.reset()
 
@@ -73,26 +79,55 @@ class SafetyGate:
         """Begin an episode: forget the last command. A latch stays."""
         self._last: Float64 | None = None
         self._velocity = np.zeros(len(self._embodiment.action))
-        self._refusals = 0
+        self._acceleration = np.zeros_like(self._velocity)
+        self._refusals = self._waits = 0
 
     def latch(self, cause: Cause = Cause.ESTOP) -> None:
-        """Stop for good, from any thread: the emergency stop, or a fault of the driver."""
+        """Stop for good, from any thread: a stop, the emergency stop, a fault of the driver."""
         if cause is Cause.NONE:
             raise ContractError("NONE is no cause to latch for; release() opens the gate.")
-        self._latch = cause
+        final = self._latch in (Cause.ESTOP, Cause.FAULT)  # no milder stop takes their place
+        self._latch = self._latch if final and cause is Cause.STOP else cause
 
     def release(self) -> None:
         """An operator's explicit decision that motion may begin again."""
         self._latch = Cause.NONE
         self.reset()
 
-    def judge(self, action: Float32, *, state: Float32, age: float) -> Verdict:
+    @property
+    def at_rest(self) -> bool:
+        """Whether the last command asked for no motion of an axis with a limit."""
+        return not self._body.braked(self._velocity).any()
+
+    @property
+    def motion(self) -> tuple[Float64, Float64]:
+        """Speed and acceleration (A,) per axis that are within every limit; see `Body`."""
+        return self._body.axis_limits()
+
+    @property
+    def course(self) -> tuple[Float32, Float64]:
+        """The last command and its speed, to go on from. Raises RobotError before the first."""
+        if self._last is None:
+            raise RobotError("No command was sent yet.")
+        return self._last.astype(np.float32), self._velocity.copy()
+
+    def judge(
+        self,
+        action: Float32,
+        *,
+        state: Float32,
+        age: float,
+        plan_age: float = 0.0,
+        missed: int = 0,
+    ) -> Verdict:
         """Decide on one command; call once per tick, and send `Verdict.sent`.
 
         Args:
             action: what the policy asked for; anything at all.
             state: float32 (S,), measured last.
             age: seconds since the older of state and pictures was captured.
+            plan_age: seconds since the newest plan came; 0 where the loop waits for plans.
+            missed: slots of the control grid missed just before this command.
 
         Raises:
             RobotError: when there is neither a sensor nor a last command to hold.
@@ -102,23 +137,26 @@ class SafetyGate:
             measured = np.full(len(self._embodiment.state), np.nan)
         wanted = self._readable(action)
         cause = self._latch or self._refusal(wanted, action, measured, age)
+        if cause is Cause.NONE and not plan_age <= self._config.max_plan_age:
+            cause = Cause.PLAN
+        if cause is Cause.NONE and missed > self._config.max_missed:
+            cause = Cause.OVERRUN
         abrupt = False
         if cause is Cause.NONE:
             sent = wanted
-            self._refusals = 0
+            self._refusals = self._waits = 0
         else:
             sent, abrupt = self._hold(measured, at_once=cause is Cause.ESTOP)
-            self._refusals += 1
-            if self._refusals >= self._config.latch_after and not self._latch:
-                self._latch = Cause.LATCHED
+            self._count(cause)
         if not np.isfinite(sent).all():
             raise RobotError(
                 "The state is not finite and no command was sent yet: nothing to hold. "
                 "Check the arm's sensors and begin again."
             )
         command = sent.astype(np.float64)
-        self._velocity = self._body.velocity(command, self._origin(measured))
-        self._last = command
+        velocity = self._body.velocity(command, self._origin(measured))
+        self._acceleration = (velocity - self._velocity) * self._embodiment.hz
+        self._velocity, self._last = velocity, command
         return Verdict(
             cause=cause,
             wanted=wanted,
@@ -126,6 +164,17 @@ class SafetyGate:
             latched=self._latch is not Cause.NONE,
             abrupt=abrupt,
         )
+
+    def _count(self, cause: Cause) -> None:
+        """Latch after too many bad commands in a row, or too long a hold for want of data."""
+        if cause in WAITING:
+            self._waits += 1
+        else:
+            self._refusals += 1
+        bad = self._refusals >= self._config.latch_after
+        long = self._waits >= self._config.hold_limit * self._embodiment.hz
+        if (bad or long) and not self._latch:
+            self._latch = Cause.LATCHED
 
     def check_start(self, state: Float32) -> list[str]:
         """Why the arm may not start where it stands, one line each; empty when it may."""
@@ -155,8 +204,13 @@ class SafetyGate:
             return Cause.BOUNDS
         if body.exceeds(velocity, "speed"):
             return Cause.VELOCITY
-        if body.exceeds((velocity - self._velocity) * self._embodiment.hz, "acceleration"):
+        acceleration = (velocity - self._velocity) * self._embodiment.hz
+        if body.exceeds(acceleration, "acceleration"):
             return Cause.ACCELERATION
+        if body.exceeds((acceleration - self._acceleration) * self._embodiment.hz, "jerk"):
+            return Cause.JERK
+        if self._last is not None and body.lags(self._last, measured):
+            return Cause.TRACKING
         place = body.place(command, measured)
         if place is not Cause.NONE:
             return place

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Protocol, runtime_checkable
 
-from robot_drivers.shared_slot import SharedSlot
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError, VlaError
 from vla.runtime.priority import take_priority
+from vla.runtime.shared_slot import SharedSlot
 from vla.runtime.ticker import Ticker
 from vla.types import Float32, Observation, Outcome
 

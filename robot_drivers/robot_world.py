@@ -1,51 +1,30 @@
 """RobotWorld: a robot and its cameras as a World, with the safety gate inside.
 
-    step(action): gate ──▶ robot.write ──▶ flight log ──▶ wait for the next slot ──▶ read
+    step(action): stops ──▶ gate ──▶ robot.write ──▶ flight log ──▶ wait for the slot ──▶ read
 
-Stale states and pictures make the gate hold, and latch when they stay stale. A device
-that fails, and a gate that latches, halt the robot and end the episode with an error.
+Stale data make the gate hold, and latch when they stay stale. A gate that latches slows the
+arm down to rest, then halts it and ends the episode with an error; the emergency stop and a
+device that fails do so at once.
 """
 
 import time
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from robot_drivers.cameras import CameraSource, Frames, check_frames, oldest_time
+from robot_drivers.causes import CAUSES, Cause
+from robot_drivers.device import Device, Pilot, Scene
 from robot_drivers.gate import SafetyGate, Verdict
-from robot_drivers.limits import Cause
-from vla.contract import Robot
+from robot_drivers.stops import StopSource
 from vla.embodiment import Embodiment
 from vla.errors import GateRefusal, RobotError
 from vla.runtime.record import FlightLog
+from vla.runtime.states import State
 from vla.runtime.ticker import Slot, Ticker
 from vla.types import Float32, Observation, Outcome
 
-CAUSES = tuple(cause.name for cause in Cause)
-"""Names of the refusal codes, for the header of the flight log."""
-
-
-@runtime_checkable
-class Device(Robot, Protocol):
-    """A Robot that can be closed, with torque kept on."""
-
-    def close(self) -> None:
-        """Disconnect; idempotent."""
-        ...
-
-
-@runtime_checkable
-class Scene(Protocol):
-    """What a simulated robot knows and a real one does not: its scene and its success."""
-
-    def arrange(self, *, seed: int) -> str:
-        """Set the scene of `seed` up; return the instruction."""
-        ...
-
-    def outcome(self) -> Outcome:
-        """How the episode stands."""
-        ...
+__all__ = ["CAUSES", "Device", "Pilot", "RobotWorld", "Scene"]
 
 
 class RobotWorld:
@@ -63,6 +42,9 @@ class RobotWorld:
         instruction: str = "",
         scene: Scene | None = None,
         log: FlightLog | None = None,
+        pilot: Pilot | None = None,
+        stops: Sequence[StopSource] = (),
+        embodiment: Embodiment | None = None,
         clock: Callable[[], float] = time.monotonic,
         ticker: Ticker | None = None,
     ):
@@ -71,21 +53,27 @@ class RobotWorld:
         Args:
             robot: closed by `close`.
             cameras: closed by `close`.
-            gate: built for the robot's embodiment.
+            gate: built for the embodiment below.
             instruction: what to do; empty: what the scene says.
             scene: sets episodes up and judges them; None: a person does.
             log: written every tick; stays open.
+            pilot: the controller, when it does not wait for its plans.
+            stops: emergency stops, asked before every command; closed by `close`.
+            embodiment: the robot's at another rate of commands; None: as it is.
             clock: seconds, monotonic; shared with the robot's capture times.
             ticker: the control grid; None: the embodiment's rate.
         """
-        self.embodiment: Embodiment = robot.embodiment
+        self.embodiment: Embodiment = embodiment or robot.embodiment
         self.gate = gate
+        self._pilot, self._stops = pilot, stops
         self._robot, self._cameras, self._scene, self._log = robot, cameras, scene, log
         self._instruction, self._said = instruction, instruction
         self._clock = clock
         self._ticker = ticker or Ticker(self.embodiment.hz)
         self._connected = self._closed = False
         self._slot: Slot | None = None
+        self._frame = np.zeros(len(self.embodiment.cameras), np.uint32)
+        self._captured = np.full(len(self.embodiment.cameras), np.nan)
 
     def reset(self, *, seed: int) -> Observation:
         """Set the scene up, connect, and check that the arm may start where it stands.
@@ -105,7 +93,7 @@ class RobotWorld:
         self.gate.reset()
         self._slot = None
         observation = self._observe()
-        age = self._age()
+        age = self._age(self._clock())
         if not age <= self.gate.max_age:
             raise RobotError(
                 f"The newest state or picture is {age:.2f} s old; at most {self.gate.max_age} s "
@@ -127,12 +115,23 @@ class RobotWorld:
         """
         if self._slot is None:
             self._slot = self._ticker.start()
-        verdict = self.gate.judge(action, state=self._state, age=self._age())
-        sent_time = self._clock()
+        for source in self._stops:
+            pressed = source.pressed()
+            if pressed is not Cause.NONE:
+                self.gate.latch(pressed)
+        now = self._clock()
+        age, plan_age = self._age(now), self._pilot.plan_age(now) if self._pilot else 0.0
+        verdict = self.gate.judge(
+            action, state=self._state, age=age, plan_age=plan_age, missed=self._slot.missed
+        )
+        self._tick = {"age": age, "plan_age": plan_age, "time": self._clock()}
         try:
             sent = self._robot.write(verdict.sent)
-            self._record(verdict, sent_time, sent=sent, cause=verdict.cause)
-            self._refuse_if_latched(verdict)
+            self._record(verdict, sent=sent, cause=verdict.cause)
+            if self._pilot is not None:
+                self._pilot.sent(verdict.sent)
+            if verdict.cause is Cause.ESTOP or self.gate.at_rest:
+                self._refuse_if_latched(verdict)
             self._slot = self._ticker.wait()
             return self._observe()
         except GateRefusal as error:
@@ -141,7 +140,7 @@ class RobotWorld:
         except RobotError as error:
             self.gate.latch(Cause.FAULT)
             unknown = np.full(len(self.embodiment.action), np.nan, np.float32)
-            self._record(verdict, sent_time, sent=unknown, cause=Cause.FAULT)
+            self._record(verdict, sent=unknown, cause=Cause.FAULT)
             self._halt_after(error)
             raise
 
@@ -164,6 +163,8 @@ class RobotWorld:
                 self._robot.close()
             finally:
                 self._cameras.close()
+                for source in self._stops:
+                    source.close()
 
     def _observe(self) -> Observation:
         state, self._state_time = self._robot.read()
@@ -172,6 +173,10 @@ class RobotWorld:
         frames: Frames = self._cameras.latest()
         check_frames(frames, self.embodiment)
         self._state, self._image_time = state, oldest_time(frames)
+        for index, name in enumerate(self.embodiment.cameras):
+            if frames[name][1] != self._captured[index]:
+                self._frame[index] += 1
+                self._captured[index] = frames[name][1]
         return Observation(
             images={name: frames[name][0][None] for name in self.embodiment.cameras},
             state=state[None],
@@ -179,28 +184,40 @@ class RobotWorld:
             time=self._state_time,
         )
 
-    def _age(self) -> float:
+    def _age(self, now: float) -> float:
         """Seconds since the older of state and pictures was captured."""
-        return float(self._clock() - np.fmin(self._state_time, self._image_time))
+        return float(now - np.fmin(self._state_time, self._image_time))
 
-    def _record(self, verdict: Verdict, sent_time: float, *, sent: Float32, cause: Cause) -> None:
+    def _record(self, verdict: Verdict, *, sent: Float32, cause: Cause) -> None:
         if self._log is None:
             return
         self._log.append(
-            time=sent_time,
-            io_time=self._clock() - sent_time,
+            **self._tick,
+            io_time=self._clock() - self._tick["time"],
             deadline=self._slot.deadline,
             lateness=self._slot.lateness,
             missed=self._slot.missed,
+            mode=int(self._mode(cause)),
             state=self._state,
             state_time=self._state_time,
             image_time=self._image_time,
+            frame=self._frame,
+            captured=self._captured,
             wanted=verdict.wanted,
+            gated=verdict.sent,
             sent=sent,
             cause=int(cause),
             latched=self.gate.latch_cause is not Cause.NONE,
             abrupt=verdict.abrupt,
         )
+
+    def _mode(self, cause: Cause) -> State:
+        """What the robot is doing in this tick."""
+        latch = self.gate.latch_cause
+        if latch is not Cause.NONE:
+            return {Cause.ESTOP: State.ESTOP, Cause.FAULT: State.FAULT}.get(latch, State.STOP)
+        holding = self._pilot is not None and self._pilot.holding
+        return State.RUN if cause is Cause.NONE and not holding else State.HOLD
 
     def _refuse_if_latched(self, verdict: Verdict | None = None) -> None:
         latch = self.gate.latch_cause

@@ -21,9 +21,9 @@ import numpy as np
 from robot_drivers.cameras import Frames
 from robot_drivers.limits import still_command
 from robot_drivers.plant import RING, Plant, command_fields, frame_fields, serve, state_fields
-from robot_drivers.shared_slot import SharedSlot
 from vla.embodiment import Embodiment
 from vla.errors import RobotError
+from vla.runtime.shared_slot import SharedSlot
 from vla.types import Float32, Outcome
 
 

@@ -27,7 +27,7 @@ HEAVY = {
     "diffusers": ("policies/heads/",),
     "tokenizers": ("policies/heads/tokenizers/", "policies/backbones/word_pieces.py"),
     "lerobot": ("policies/lerobot_", "vla/data/convert/lerobot", "robot_drivers/lerobot_"),
-    "mujoco": ("envs/", "robot_drivers/emulators/"),
+    "mujoco": ("envs/", "robot_drivers/emulators/", "robot_drivers/kinematics"),
     "mink": ("envs/",),
     "gymnasium": ("envs/",),
     "hydra": ("configs/",),
@@ -175,7 +175,8 @@ def test_names_avoid_catch_alls():
 
 @pytest.mark.parametrize(
     "module", ["vla.types", "vla.runtime.controller", "vla.runtime.rollout", "policies.config",
-               "envs.config", "robot_drivers.config", "robot_drivers.robot_world"]
+               "envs.config", "robot_drivers.config", "robot_drivers.robot_world",
+               "vla.runtime.async_controller", "configs.verbs.run"]
 )  # fmt: skip
 def test_import_is_light(module):
     """The robot's PC runs these without torch; `vla --help` stays quick."""

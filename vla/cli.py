@@ -19,6 +19,7 @@ VERBS = {
     "eval": "Evaluate a checkpoint over tasks and seeds; intervals, videos, report",
     "compare": "Compare finished evaluations on the scenes they share; winner or none",
     "run": "Drive a robot (or the simulated arm) with a checkpoint, through the safety gate",
+    "replay": "Compute the commands of a flight again from its log, bit for bit",
     "serve": "Let other machines plan with a checkpoint, over websockets",
     "report": "Gather finished runs into one HTML page",
     "list": "Show every group of the configuration and what can be chosen in it",

@@ -4,12 +4,15 @@ import os
 import platform
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from configs.restoring import load_policy
 from configs.schemas import DoctorJob
-from vla.errors import RenderError
+from vla.errors import EmbodimentMismatch, RenderError
+from vla.runtime.priority import steady
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,10 @@ def main(job: DoctorJob) -> None:
         check_scheduler(),
         rendering,
         check_video(),
+        *check_devices(),
     ]
+    if job.checkpoint:
+        findings.append(check_contract(job))
     table = Table(title="vla doctor", title_justify="left")
     for column in ("", "subject", "found", "remedy"):
         table.add_column(column)
@@ -71,10 +77,47 @@ def check_scheduler() -> Finding:
     import resource
 
     soft, _ = resource.getrlimit(resource.RLIMIT_RTPRIO)
-    if os.geteuid() == 0 or soft > 0:
-        return Finding("real-time scheduling", "permitted")
+    with steady(1) as obtained:  # root in a container may still be refused
+        pass
+    if obtained != "normal":
+        return Finding("real-time scheduling", f"granted (rtprio limit {soft})")
     remedy = "grant rtprio in /etc/security/limits.conf or CAP_SYS_NICE for steadier ticks"
     return Finding("real-time scheduling", "not permitted", remedy)
+
+
+def check_devices() -> list[Finding]:
+    """Serial ports, cameras and input devices, and whether this user may open them."""
+    kinds = (
+        ("serial ports", ("ttyACM*", "ttyUSB*"), "dialout"),
+        ("cameras", ("video*",), "video"),
+    )
+    findings = []
+    for subject, patterns, group in kinds:
+        paths = sorted(path for pattern in patterns for path in Path("/dev").glob(pattern))
+        closed = [path.name for path in paths if not os.access(path, os.R_OK | os.W_OK)]
+        found = ", ".join(path.name for path in paths) or "none"
+        remedy = f"no permission for {', '.join(closed)}: join group {group}" if closed else ""
+        findings.append(Finding(subject, found, remedy))
+    timers = {
+        path.parent.name: int(path.read_text())
+        for path in Path("/sys/bus/usb-serial/devices").glob("*/latency_timer")
+    }
+    slow = [name for name, milliseconds in timers.items() if milliseconds > 1]
+    if slow:
+        remedy = f"echo 1 > /sys/bus/usb-serial/devices/{slow[0]}/latency_timer (16 ms per reply)"
+        findings.append(Finding("serial latency", f"{timers} ms", remedy))
+    return findings
+
+
+def check_contract(job: DoctorJob) -> Finding:
+    """Whether the checkpoint speaks to the body it is meant for."""
+    body = job.world.embodiment()
+    policy, weights = load_policy(job.checkpoint, device="cpu", embodiment=body)
+    try:
+        policy.embodiment.require(body, mine="checkpoint", theirs="world")
+    except EmbodimentMismatch as error:
+        return Finding("contract", "checkpoint and world differ", str(error))
+    return Finding("contract", f"fits {body.name} ({body.hash[:12]}), weights {weights[:12]}")
 
 
 def check_rendering() -> Finding:

@@ -12,6 +12,7 @@ from vla.errors import DataError
 from vla.evaluation.report import write_report
 from vla.evaluation.result import Evaluation
 from vla.runtime.record import read_flight
+from vla.runtime.states import STATES
 
 
 def main(job: ReportJob) -> None:
@@ -51,13 +52,31 @@ def find_flights(root: Path) -> dict[str, Any] | None:
         return None
     figures = read(newest.parent / "summary.json")
     logs = [read_flight(newest.parent / name) for name in figures["logs"]]
-    late = np.concatenate([log.ticks["lateness"] for log in logs]) * 1e3
+    ticks = {
+        name: np.concatenate([log.ticks[name] for log in logs]).astype(np.float64) * 1e3
+        for name in ("lateness", "age", "plan_age", "io_time")
+    }
     shown = ("n", "successes", "seconds", "rate_hz", "missed", "refused")
+    flights = figures["flights"]
+    waited = bool(np.nanmax(ticks["plan_age"], initial=0.0) > 0)
     return {
         **{key: figures[key] for key in shown},
         "lateness_p99_ms": figures["lateness_ms"]["p99"],
-        "lateness_ms": late.round(4).tolist(),
-    }
+        "seam_jump": max((f["seam_jump"] for f in flights), default=0.0),
+        "inner_jump": max((f["inner_jump"] for f in flights), default=0.0),
+        "scheduling": ", ".join(sorted({f["scheduler"] for f in flights})),
+        "states_ticks": ", ".join(f"{k} {sum(f['states'].get(k, 0) for f in flights)}"
+                                  for k in STATES),
+        "state_changes": "; ".join(
+            "flight {n}: {at:.2f} s {from} to {to} {cause}".format(n=n, **change).strip()
+            for n, flight in enumerate(flights) for change in flight["changes"][:20]
+        ) or "none",
+        "lateness_ms": ticks["lateness"].round(4).tolist(),
+        "observation_age_ms": ticks["age"].round(3).tolist(),
+        "driver_ms": ticks["io_time"].round(4).tolist(),
+        **({"plan_age_ms": ticks["plan_age"][np.isfinite(ticks["plan_age"])].round(3).tolist()}
+           if waited else {}),
+    }  # fmt: skip
 
 
 def read(path: Path | None) -> Any:

@@ -1,92 +1,161 @@
 """`vla run`: a checkpoint drives an arm in real time, through the safety gate."""
 
-from contextlib import ExitStack
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from configs.restoring import load_policy
 from configs.schemas import RunJob
-from robot_drivers.config import SimArmConfig
-from robot_drivers.robot_world import CAUSES, RobotWorld, Scene
-from vla.contract import Policy
+from robot_drivers.causes import CAUSES, Cause
+from robot_drivers.config import RobotConfig, SimArmConfig
+from robot_drivers.device import Pilot, Scene
+from robot_drivers.homing import ReturningWorld
+from robot_drivers.link import BridgedRobot, DelayedCameras
+from robot_drivers.replay import motion_limits
+from robot_drivers.robot_world import RobotWorld
+from robot_drivers.stops import open_stops
+from vla.contract import Controller
+from vla.embodiment import Embodiment
+from vla.errors import ConfigError, RobotError
 from vla.evaluation.statistics import wilson_interval
 from vla.files import write_json
+from vla.runtime.config import AsyncControlConfig, ControlConfig
 from vla.runtime.episode_recorder import EpisodeRecorder, open_recording
-from vla.runtime.live import run_live
+from vla.runtime.live import STOPS, run_live
+from vla.runtime.planner import warm_up
 from vla.runtime.record import FlightLog
 from vla.runtime.rollout import Tick
+from vla.runtime.streaming import at_rate
 from vla.runtime.unending import UnendingWorld
-from vla.types import Observation
 
-WARM_UP = 3
-"""Plans made before the clock matters: the first ones of a process are slow."""
+STOPPED = tuple(number.name for number in STOPS)
+"""Reasons after which no further episode begins."""
 
 
 def main(job: RunJob) -> None:
     """Fly `episodes` episodes; write a log of each tick and a summary."""
     output, console = Path(job.output), Console()
+    simulated = isinstance(job.robot, SimArmConfig)  # it has the body of its world
+    body = job.world.embodiment() if simulated else job.robot.build(None).embodiment
+    streamed = at_rate(body, job.control.hz or body.hz) if is_async(job) else body
+    if job.record and streamed.hz != body.hz:
+        raise ConfigError(
+            f"record keeps one row per command; control.hz={streamed.hz} is not the {body.hz} Hz "
+            "of the policy. Leave one of the two out."
+        )
     flights, logs = [], []
     earlier = len(list(output.glob("flight-*.vlalog")))  # kept: a log is never overwritten
-    with ExitStack() as stack:
-        policy, weights = find_driver(job, stack)
-        facts = {"job": asdict(job), "weights_sha256": weights}
+    with open_controller(job, body, streamed) as (controller, weights):
+        facts = {"job": asdict(job), "weights_sha256": weights, "policy_body": body.to_json()}
         for number in range(job.episodes):
             logs.append(output / f"flight-{earlier + number:03d}.vlalog")
-            flights.append(fly(job, policy, logs[-1], seed=job.seed + number, facts=facts))
+            await_operator(job.robot, console)
+            seed = job.seed + number
+            flights.append(fly(job, controller, logs[-1], body=streamed, seed=seed, facts=facts))
+            console.print(f"{logs[-1].name}: scheduling {flights[-1]['scheduler']}")
+            if flights[-1]["reason"] in STOPPED:
+                break
     summary = {**summarise(flights), "logs": [path.name for path in logs]}
     write_json(output / "summary.json", summary)
     console.print(tabulate(flights))
     if job.record:
         console.print(f"Episodes added to {job.record}. Next: vla train data.path={job.record}")
-    console.print(f"Flight logs and summary: {output}\nNext: vla report runs={output.parent}")
+    console.print(f"Flight logs and summary: {output}\nNext: vla replay log={logs[-1]}")
 
 
-def find_driver(job: RunJob, stack: ExitStack) -> tuple[Policy, str]:
-    """The policy of the checkpoint, warm, with the hash of its weights; or the person's device.
+def is_async(job: RunJob) -> bool:
+    """Whether plans come from a process of their own."""
+    return isinstance(job.control, AsyncControlConfig)
+
+
+@contextmanager
+def open_controller(
+    job: RunJob, body: Embodiment, streamed: Embodiment
+) -> Iterator[tuple[Controller, str]]:
+    """The controller with its policy loaded and warm, and the hash of the weights.
+
+    Where a person drives there are no weights, and the device plans in this process.
+    """
+    person = job.teleop.build(body)
+    if person is not None:
+        try:
+            person.connect()
+            yield ControlConfig().build(person), ""
+        finally:
+            person.close()
+        return
+    load = partial(load_policy, job.checkpoint, device=job.device, embodiment=body)
+    if not isinstance(job.control, AsyncControlConfig):
+        policy, weights = load()
+        warm_up(policy)
+        yield job.control.build(policy), weights
+        return
+    limits = motion_limits(job.robot.gate.build(streamed))
+    controller = job.control.open(job.faults.wrap(load), body, limits=limits)
+    try:
+        yield controller, controller.weights
+    finally:
+        controller.close()
+
+
+def await_operator(robot: RobotConfig, console: Console) -> None:
+    """Nothing moves before somebody at the terminal agrees, also not after a restart.
 
     Raises:
-        CheckpointError, ServingError: for the checkpoint. RobotError: for the device.
+        RobotError: when there is no terminal, or nobody agrees.
     """
-    simulated = isinstance(job.robot, SimArmConfig)  # it has the body of its world
-    body = job.world.embodiment() if simulated else job.robot.build(None).embodiment
-    person = job.teleop.build(body)
-    if person is None:
-        policy, weights = load_policy(job.checkpoint, device=job.device, embodiment=body)
-        warm_up(policy)
-        return policy, weights
-    stack.callback(person.close)
-    person.connect()
-    return person, ""
+    if robot.confirm == "none":
+        return
+    if not sys.stdin.isatty():
+        raise RobotError(
+            "robot.confirm=key needs a terminal, where an operator agrees that the arm may move."
+        )
+    console.print("Is the space around the arm free, and the hardware stop in reach?")
+    if console.input("Type 'move' and Enter to let the arm move: ").strip() != "move":
+        raise RobotError("The operator did not agree; nothing was moved.")
 
 
 def fly(
-    job: RunJob, policy: Policy, path: Path, *, seed: int, facts: dict[str, Any]
+    job: RunJob,
+    controller: Controller,
+    path: Path,
+    *,
+    body: Embodiment,
+    seed: int,
+    facts: dict[str, Any],
 ) -> dict[str, Any]:
     """One episode, into job.record as well. Raises RobotError or GateRefusal after halting."""
     robot = job.robot.build(partial(job.world.build, job.task))
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with ExitStack() as stack:
         stack.callback(robot.close)
         store = None
         if job.record:  # before the log and the world: a store that does not fit stops here
             provenance = {"made_by": "vla run", **facts}
             store = open_recording(job.record, robot.embodiment, provenance=provenance)
-        log = FlightLog(path, embodiment=robot.embodiment, causes=CAUSES, facts=facts)
+        log = FlightLog(path, embodiment=body, causes=CAUSES, facts=facts)
+        gate = job.robot.gate.build(body)
+        cameras = DelayedCameras(robot, job.robot.camera_delay)
         world = RobotWorld(
-            robot,
-            robot,
-            gate=job.robot.gate.build(robot.embodiment),
+            BridgedRobot(robot, losses=job.robot.losses, delay=job.robot.state_delay),
+            cameras,
+            gate=gate,
             instruction=job.instruction,
             scene=robot if isinstance(robot, Scene) else None,
             log=log,
+            pilot=controller if isinstance(controller, Pilot) else None,
+            stops=open_stops(job.robot),
+            embodiment=body,
         )
+        if job.robot.home:
+            world = ReturningWorld(world, job.robot.home, seconds=job.robot.home_time)
         if store is not None:
             recorder = EpisodeRecorder(
                 world,
@@ -98,40 +167,30 @@ def fly(
             world = stack.enter_context(recorder)
         if job.until == "time":
             world = UnendingWorld(world)
-        bar = stack.enter_context(Progress(*columns))
-        shown = bar.add_task(f"{job.task} {path.stem}", total=job.seconds * robot.embodiment.hz)
-
-        def advance(tick: Tick) -> None:
-            bar.update(shown, completed=tick.index + 1, description=tick.observation.instruction)
-
         return run_live(
             world,
-            job.control.build(policy),
+            controller,
             seed=seed,
             log=log,
             seconds=job.seconds,
-            progress=advance,
+            progress=None if is_async(job) else show_progress(stack, job, path, body),
+            brake=partial(gate.latch, Cause.STOP),
+            priority=job.control.priority if is_async(job) else 0,
         )
 
 
-def warm_up(policy: Policy) -> int:
-    """Plan on blank pictures, so that the first real plan does not pay for lazy set-up.
+def show_progress(
+    stack: ExitStack, job: RunJob, path: Path, body: Embodiment
+) -> Callable[[Tick], None]:
+    """A bar until `stack` is left. Its thread would cost an asynchronous loop its punctuality."""
+    bar = stack.enter_context(Progress(TextColumn("{task.description}"), BarColumn(),
+                                       TimeElapsedColumn()))  # fmt: skip
+    shown = bar.add_task(f"{job.task} {path.stem}", total=job.seconds * body.hz)
 
-    Returns:
-        The rows H of the plans.
-    """
-    body = policy.embodiment
-    blank = Observation(
-        images={
-            name: np.zeros((policy.history, camera.height, camera.width, 3), np.uint8)
-            for name, camera in body.cameras.items()
-        },
-        state=np.zeros((policy.history, len(body.state)), np.float32),
-        instruction="",
-        time=0.0,
-    )
-    plans = [policy.act([blank], seeds=[0]) for _ in range(WARM_UP)]
-    return len(plans[-1][0].actions)
+    def advance(tick: Tick) -> None:
+        bar.update(shown, completed=tick.index + 1, description=tick.observation.instruction)
+
+    return advance
 
 
 def summarise(flights: list[dict[str, Any]]) -> dict[str, Any]:

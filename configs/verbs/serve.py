@@ -6,8 +6,8 @@ import signal
 
 from configs.restoring import load_policy
 from configs.schemas import ServeJob
-from configs.verbs.run import warm_up
 from vla.contract import Policy
+from vla.runtime.planner import warm_up
 
 log = logging.getLogger(__name__)
 

@@ -44,9 +44,11 @@ def job(tmp_path, size):
 
 def test_flights_are_added_to_one_store(tmp_path):
     wanted, facts = job(tmp_path, 32), {"job": {}, "weights_sha256": "abc"}
-    policy = Drift(wanted.world.embodiment())
+    body = wanted.world.embodiment()
+    controller = wanted.control.build(Drift(body))
     for number in range(2):
-        fly(wanted, policy, tmp_path / f"flight-{number}.vlalog", seed=number, facts=facts)
+        log = tmp_path / f"flight-{number}.vlalog"
+        fly(wanted, controller, log, body=body, seed=number, facts=facts)
     store = TrajectoryStore.open(wanted.record)
     store.verify()
     assert store.provenance == {"made_by": "vla run", **facts}
@@ -64,5 +66,5 @@ def test_flights_are_added_to_one_store(tmp_path):
         assert record.instruction
     other = job(tmp_path, 48)
     with pytest.raises(EmbodimentMismatch, match="camera 'front'"):
-        fly(other, policy, tmp_path / "c.vlalog", seed=0, facts=facts)
+        fly(other, controller, tmp_path / "c.vlalog", body=body, seed=0, facts=facts)
     assert not (tmp_path / "c.vlalog").exists()

@@ -7,10 +7,12 @@ from robot_drivers.cameras import NoCameras, check_frames
 from robot_drivers.config import GateConfig
 from robot_drivers.limits import Cause
 from robot_drivers.robot_world import CAUSES, RobotWorld
+from robot_drivers.stops import StopFile
 from tests.robot_drivers.fake_plant import HOME, point_body
 from vla.contract import World
 from vla.errors import GateRefusal, RobotError
 from vla.runtime.record import FlightLog, read_flight
+from vla.runtime.states import State
 from vla.runtime.ticker import Ticker
 from vla.types import Outcome
 
@@ -86,12 +88,17 @@ def world(bench, tmp_path):
 def make(bench, *, log=None, **options):
     ticker = Ticker(BODY.hz, clock=bench.clock, sleep=bench.sleep)
     gate = GateConfig(latch_after=3, **BOX).build(BODY)
-    options = {"scene": bench, **options}
-    return RobotWorld(bench, bench, gate=gate, log=log, clock=bench.clock, ticker=ticker, **options)
+    options = {"scene": bench, "gate": gate, **options}
+    return RobotWorld(bench, bench, log=log, clock=bench.clock, ticker=ticker, **options)
 
 
 def ticks(tmp_path):
     return read_flight(tmp_path / "flight.log").ticks
+
+
+def push(world, ticks, x):
+    for _ in range(ticks):
+        world.step(move(x))
 
 
 def move(x=0.0):
@@ -169,15 +176,70 @@ def test_emergency_stop(bench, world):
 
 
 @pytest.mark.parametrize("sense", ["image_age", "state_age"])
-def test_a_frozen_sensor_holds_then_latches(bench, world, sense):
+def test_a_frozen_sensor_holds_and_latches_when_it_stays_frozen(bench, tmp_path, sense):
+    world = make(bench, gate=GateConfig(hold_limit=0.5, **BOX).build(BODY))
     world.reset(seed=0)
     setattr(bench, sense, 0.5)
     world.step(move(0.01))  # judged by the fresh observation of the reset
-    for _ in range(2):
+    for _ in range(4):
         world.step(move(0.01))
         np.testing.assert_array_equal(bench.received[-1], move(0.0))
+    setattr(bench, sense, 0.0)
+    world.step(move(0.01))  # judged by the last old one
+    world.step(move(0.01))
+    np.testing.assert_array_equal(bench.received[-1], move(0.01))
+    setattr(bench, sense, 0.5)
     with pytest.raises(GateRefusal, match="STALE"):
+        push(world, 12, 0.01)
+
+
+def test_a_stop_slows_down_before_it_refuses(bench, tmp_path):
+    config = GateConfig(linear_acceleration=1.0, **BOX)
+    log = FlightLog(tmp_path / "slow.log", embodiment=BODY, causes=CAUSES)
+    world = make(bench, gate=config.build(BODY), log=log)
+    world.reset(seed=0)
+    for step in (0.0025, 0.005, 0.0075):
+        world.step(move(step))
+    world.gate.latch(Cause.STOP)
+    with pytest.raises(GateRefusal, match="STOP"):
+        push(world, 5, 0.0075)
+    np.testing.assert_allclose([c[0] for c in bench.received[3:]], [0.005, 0.0025], atol=1e-6)
+    assert bench.calls[-1] == "halt"
+    log.close()
+    modes = read_flight(log.path).ticks["mode"]
+    assert [State(m) for m in modes] == [State.RUN] * 3 + [State.STOP] * 2
+
+
+def test_the_pilot_is_asked_for_the_age_of_its_plans_and_told_what_was_sent(bench):
+    class LatePilot:
+        holding, age, told = False, 0.0, []
+
+        def plan_age(self, now):
+            return self.age
+
+        def sent(self, command):
+            self.told.append(command.copy())
+
+    pilot = LatePilot()
+    world = make(bench, pilot=pilot)
+    world.reset(seed=0)
+    world.step(move(0.01))
+    pilot.age = 0.6
+    world.step(move(0.01))
+    np.testing.assert_array_equal(pilot.told, [move(0.01), move(0.0)])
+
+
+def test_any_stop_source_stops_at_once(bench, tmp_path):
+    path = tmp_path / "stop"
+    world = make(bench, stops=[StopFile(str(path))])
+    world.reset(seed=0)
+    world.step(move(0.01))
+    path.touch()
+    with pytest.raises(GateRefusal, match="ESTOP"):
         world.step(move(0.01))
+    np.testing.assert_array_equal(bench.received[-1], move(0.0))
+    with pytest.raises(RobotError, match="exists"):
+        StopFile(str(path))
 
 
 @pytest.mark.parametrize("fault", ["read", "write"])

@@ -1,9 +1,4 @@
-"""Chunk execution: all memory of an episode lives here, the policy stays a pure function.
-
-Rows of a chunk are chosen by time, never by a counter: row k of a plan made at time t
-is for the tick at t + k / hz. When the loop misses a slot, the row of that slot is
-dropped and the plan stays where it was meant to be.
-"""
+"""Synchronous control: all memory of an episode lives here, the policy stays a pure function."""
 
 from collections import deque
 
@@ -12,6 +7,7 @@ import numpy as np
 from vla.contract import Policy
 from vla.embodiment import Embodiment
 from vla.errors import ContractError, ShapeError, UnknownChoice
+from vla.runtime.chunking import NewestChunk
 from vla.runtime.config import ControlConfig
 from vla.types import ActionChunk, Float32, Observation
 
@@ -27,6 +23,7 @@ class ChunkController:
         embodiment: the policy's.
         chunk_index: how many plans this episode has had, minus one; -1 before the first.
         row: row of the current plan that the last call returned; -1 before the first.
+        chunk: the current plan; None before the first.
     """
 
     def __init__(self, policy: Policy, *, config: ControlConfig):
@@ -37,15 +34,9 @@ class ChunkController:
             UnknownChoice: when a rate limit names an axis that does not exist.
         """
         self.embodiment = policy.embodiment
-        relative = [axis.name for axis in self.embodiment.action if axis.mode == "relative"]
-        if relative:
-            raise ContractError(
-                f"Action axes {relative} are relative to the chunk's first state; the "
-                f"{config.kind!r} controller sends absolute and delta axes only. "
-                "Convert the data to one of those."
-            )
+        refuse_relative(self.embodiment, config.kind)
         self._policy = policy
-        self._execute = config.execute
+        self._execution = NewestChunk(self.embodiment, rows=config.execute)
         self._shaper = Shaper(self.embodiment, rate_limits=config.rate_limits)
         self._history: deque[Observation] = deque(maxlen=policy.history)
         self.reset(seed=0)
@@ -53,7 +44,8 @@ class ChunkController:
     def reset(self, *, seed: int) -> None:
         """Forget the last episode; `seed` (not negative) decides the randomness of every plan."""
         self._seed = seed
-        self._chunk: ActionChunk | None = None
+        self.chunk: ActionChunk | None = None
+        self._execution.reset()
         self._history.clear()
         self._shaper.reset()
         self.chunk_index = -1
@@ -72,24 +64,13 @@ class ChunkController:
                 "it keeps the history itself."
             )
         self._history.append(observation)
-        row = self._due_row(observation.time)
-        if row is None:
-            self._chunk = self._plan()
-            row = 0
-        self.row = row
-        return self._shaper.shape(self._chunk.actions[row], observation)
-
-    def _due_row(self, time: float) -> int | None:
-        """Row of the present plan due at `time`; None when a new plan is needed."""
-        if self._chunk is None:
-            return None
-        row = round((time - self._chunk.time) * self.embodiment.hz)
-        if row < 0:
-            raise ContractError(
-                f"Observation time ran backwards: {time:.3f} s is before the plan's "
-                f"{self._chunk.time:.3f} s. Reset the controller between episodes."
-            )
-        return row if row < min(self._execute, len(self._chunk.actions)) else None
+        action = self._execution.row(observation.time)
+        if action is None:
+            self.chunk = self._plan()
+            self._execution.accept(self.chunk)
+            action = self._execution.row(self.chunk.time)
+        self.row = self._execution.index
+        return self._shaper.shape(action, observation)
 
     def _plan(self) -> ActionChunk:
         """Ask the policy once, with the stacked history and the plan's own seed."""
@@ -104,6 +85,16 @@ class ChunkController:
                 f"{self.embodiment.name!r} has {axes}."
             )
         return chunk
+
+
+def refuse_relative(embodiment: Embodiment, kind: str) -> None:
+    """Raise ContractError for "relative" action axes, which need the chunk's first state."""
+    relative = [axis.name for axis in embodiment.action if axis.mode == "relative"]
+    if relative:
+        raise ContractError(
+            f"Action axes {relative} are relative to the chunk's first state; the {kind!r} "
+            "controller sends absolute and delta axes only. Convert the data to one of those."
+        )
 
 
 class Shaper:

@@ -20,8 +20,9 @@ import numpy as np
 
 from vla.embodiment import Embodiment
 from vla.errors import DataError
+from vla.runtime.states import STATES
 
-MAGIC = b"VLALOG01"
+MAGIC = b"VLALOG02"
 PAGE = 4096
 GROWTH = 4096
 """Records reserved at a time; 4096 are 3.4 minutes at 20 Hz."""
@@ -31,13 +32,17 @@ def tick_dtype(embodiment: Embodiment) -> np.dtype:
     """The record of one tick; times are seconds on the monotonic clock.
 
     Fields: seq (1, 2, ...; 0: empty), time (command handed to the robot), deadline and
-    lateness of the slot, missed (slots skipped before it), state (S,) and state_time (its
-    capture), image_time (capture of the oldest picture), wanted (A,) the policy's command,
-    sent (A,) what the robot was given, cause (index into the header's `causes`; 0: let
+    lateness of the slot, missed (slots skipped before it), mode (see `states.State`), state
+    (S,) and state_time (its capture), image_time (capture of the oldest picture), frame (C,)
+    (running number of each camera's picture) and captured (C,) (its capture), due (time that
+    the controller made the command for; 0: unknown), age (of state or pictures) and plan_age
+    as the gate saw them, wanted (A,) the controller's command, gated (A,) what the gate made
+    of it, sent (A,) what the robot took, cause (index into the header's `causes`; 0: let
     through), latched, abrupt, chunk and row of the plan (-1: unknown), io_time (seconds
     inside the driver).
     """
     states, actions = len(embodiment.state), len(embodiment.action)
+    cameras = len(embodiment.cameras)
     return np.dtype(
         [
             ("seq", "<u8"),
@@ -46,15 +51,22 @@ def tick_dtype(embodiment: Embodiment) -> np.dtype:
             ("lateness", "<f8"),
             ("state_time", "<f8"),
             ("image_time", "<f8"),
+            ("due", "<f8"),
+            ("age", "<f8"),
+            ("plan_age", "<f8"),
+            ("captured", "<f8", (cameras,)),
+            ("frame", "<u4", (cameras,)),
             ("io_time", "<f4"),
             ("missed", "<u4"),
             ("chunk", "<i4"),
             ("row", "<i4"),
+            ("mode", "u1"),
             ("cause", "u1"),
             ("latched", "?"),
             ("abrupt", "?"),
             ("state", "<f4", (states,)),
             ("wanted", "<f4", (actions,)),
+            ("gated", "<f4", (actions,)),
             ("sent", "<f4", (actions,)),
         ]
     )
@@ -88,6 +100,7 @@ class FlightLog:
             "embodiment": embodiment.to_json(),
             "hash": embodiment.hash,
             "causes": list(causes),
+            "states": list(STATES),
             "begun": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "monotonic": time.monotonic(),
             "facts": facts or {},
@@ -197,51 +210,3 @@ def read_flight(path: Path) -> Flight:
     whole = rows["seq"] == np.arange(1, len(rows) + 1)
     end = len(rows) if whole.all() else int(np.argmin(whole))
     return Flight(header=header, ticks=rows[:end])
-
-
-def summary(flight: Flight) -> dict[str, Any]:
-    """Figures of a flight.
-
-    Returns:
-        ticks, seconds, rate_hz (mean, by slots that ran), lateness_ms {p50, p99, max},
-        missed (slots), observation_age_ms {p50, p99, max} when the command was handed over,
-        refusals {cause: ticks}, latched, plans, seam_jump and inner_jump: the largest change
-        of the wanted command between plans and inside one, as a share of the axis' range.
-    """
-    ticks, axes = flight.ticks, flight.embodiment.action
-    causes = flight.header["causes"]
-    codes, counts = np.unique(ticks["cause"][ticks["cause"] > 0], return_counts=True)
-    begins = ticks["deadline"] + ticks["lateness"]
-    seconds = float(begins[-1] - begins[0]) if len(ticks) > 1 else 0.0
-    oldest = np.fmin(ticks["state_time"], ticks["image_time"])
-    span = np.array([axis.high - axis.low for axis in axes])
-    with np.errstate(invalid="ignore"):  # the wanted command may hold NaN and inf
-        jump = np.abs(np.diff(ticks["wanted"].astype(np.float64), axis=0)) / span
-    jump = jump.max(axis=1, initial=0.0)
-    seam = np.diff(ticks["chunk"]) != 0
-    return {
-        "ticks": len(ticks),
-        "seconds": seconds,
-        "rate_hz": (len(ticks) - 1) / seconds if seconds else 0.0,
-        "lateness_ms": _percentiles(ticks["lateness"]),
-        "missed": int(ticks["missed"].sum()),
-        "observation_age_ms": _percentiles(ticks["time"] - oldest),
-        "refusals": {causes[c]: int(n) for c, n in zip(codes, counts, strict=True)},
-        "latched": bool(ticks["latched"].any()),
-        "plans": len(np.unique(ticks["chunk"][ticks["chunk"] >= 0])),
-        "seam_jump": _largest(jump[seam]),
-        "inner_jump": _largest(jump[~seam]),
-    }
-
-
-def _percentiles(seconds: np.ndarray) -> dict[str, float]:
-    """p50, p99 and max in milliseconds; empty without ticks."""
-    if not len(seconds):
-        return {}
-    p50, p99 = np.percentile(seconds, [50, 99]) * 1e3
-    return {"p50": float(p50), "p99": float(p99), "max": float(seconds.max() * 1e3)}
-
-
-def _largest(values: np.ndarray) -> float:
-    """Largest finite value; 0 when there is none."""
-    return float(values[np.isfinite(values)].max(initial=0.0))

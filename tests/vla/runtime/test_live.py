@@ -51,6 +51,8 @@ class Line:
 class Plans:
     """Two rows per plan."""
 
+    chunk = None
+
     def __init__(self):
         self.calls = -1
 

@@ -11,7 +11,8 @@ import pytest
 from vla.embodiment import Axis, Embodiment
 from vla.errors import DataError
 from vla.runtime import record
-from vla.runtime.record import FlightLog, read_flight, summary
+from vla.runtime.flight_figures import summary
+from vla.runtime.record import FlightLog, read_flight
 
 AXES = (Axis(name="x", unit="m", low=-1, high=1), Axis(name="y", unit="m", low=0, high=4))
 BODY = Embodiment(name="toy", state=AXES, action=AXES, cameras={}, hz=10)

@@ -1,0 +1,137 @@
+"""The asynchronous controller without its processes: plans and times in, commands out.
+
+Everything here is a function of what it is called with, so a replay of the flight log, and a
+simulated delay on a virtual clock, give the same numbers as the flight.
+"""
+
+from collections import Counter
+
+import numpy as np
+
+from vla.embodiment import Embodiment
+from vla.runtime.chunking import ChunkExecution, NewestChunk, admission
+from vla.runtime.config import AsyncControlConfig
+from vla.runtime.controller import refuse_relative
+from vla.runtime.motion import MotionLimits, Mover
+from vla.runtime.streaming import at_rate
+from vla.types import ActionChunk, Float32
+
+
+class PlanFollower:
+    """Follows the plans that come, within limits; holds when none comes.
+
+    Hold: when the last admitted plan came longer ago than `config.stale`, or reaches no
+    further, the commands slow down to rest at the acceleration limit. Motion resumes by
+    itself when a fresh plan is there and its action lies within `config.resume_jump` seconds
+    at full speed; from further away it stays, and an operator has to look.
+
+    Attributes:
+        embodiment: of the commands: the policy's at the rate of the stream.
+        holding: whether the last command was a hold.
+        chunk: the last plan admitted; None before the first.
+        chunk_index: how many were admitted this episode, minus one.
+        refused: how many plans were refused, by reason (see `chunking.admission`).
+    """
+
+    def __init__(
+        self,
+        embodiment: Embodiment,
+        *,
+        config: AsyncControlConfig,
+        limits: MotionLimits | None = None,
+        execution: ChunkExecution | None = None,
+    ):
+        """Nothing is planned yet.
+
+        Args:
+            embodiment: the policy's.
+            config: times and rates.
+            limits: of the motion; None: none.
+            execution: how plans become actions; None: the newest plan alone.
+
+        Raises:
+            ContractError: for "relative" action axes.
+        """
+        refuse_relative(embodiment, config.kind)
+        self._policy_body, self._config = embodiment, config
+        self.embodiment = at_rate(embodiment, config.hz or embodiment.hz)
+        axes = embodiment.action
+        self._limits = limits or MotionLimits.none(len(axes))
+        self._mover = Mover(self.embodiment, self._limits)
+        self._execution = execution or NewestChunk(embodiment, hz=config.hz)
+        states = {axis.name: index for index, axis in enumerate(embodiment.state)}
+        self._measured = np.array([states.get(axis.name, -1) for axis in axes], np.intp)
+        self.refused: Counter[str] = Counter()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the last episode; the first command waits for a plan at rest."""
+        self._execution.reset()
+        self.refused.clear()
+        self._begun = False
+        self._admitted = -np.inf
+        self.chunk: ActionChunk | None = None
+        self.chunk_index = -1
+        self.holding = True
+        self._last = np.zeros(len(self._policy_body.action), np.float32)
+
+    @property
+    def row(self) -> int:
+        """Row of the plan behind the last action; -1 before the first."""
+        return self._execution.index
+
+    def plan_age(self, now: float) -> float:
+        """Seconds since the last plan was admitted; infinite before the first."""
+        return now - self._admitted
+
+    def accept(self, chunk: ActionChunk, *, now: float) -> str:
+        """Admit a plan, or refuse it whole and count it.
+
+        Returns:
+            Why it was refused, or "".
+        """
+        newer_than = -np.inf if self.chunk is None else self.chunk.time
+        reason = admission(
+            chunk,
+            embodiment=self._policy_body,
+            newer_than=newer_than,
+            now=now,
+            max_age=self._config.max_plan_age,
+        )
+        if reason:
+            self.refused[reason] += 1
+            return reason
+        self._execution.accept(chunk)
+        self.chunk, self._admitted = chunk, now
+        self.chunk_index += 1
+        return ""
+
+    def command(self, state: Float32, *, now: float) -> Float32:
+        """The command (A,) float32 to send at `now`; it takes effect `action_delay` later.
+
+        Args:
+            state: float32 (S,), measured last; where the motion begins.
+            now: seconds on the monotonic clock.
+        """
+        if not self._begun:
+            self._mover.start(np.where(self._measured >= 0, state[self._measured], 0.0))
+            self._begun = True
+        target = self._target(now)
+        if target is not None and self.holding:
+            reach = self._limits.speed * self._config.resume_jump
+            if (self._mover.distance(target) > reach).any():
+                target = None
+        self.holding = target is None
+        self._last = self._mover.brake() if target is None else self._mover.follow(target)
+        return self._last
+
+    def sent(self, command: Float32) -> None:
+        """What was really sent: after a refusal the motion goes on from there, as from a hold."""
+        if not np.array_equal(command, self._last):
+            self._mover.sent(command)
+            self._last, self.holding = command.copy(), True
+
+    def _target(self, now: float) -> Float32 | None:
+        if self.plan_age(now) > self._config.stale:
+            return None
+        return self._execution.row(now + self._config.action_delay)
