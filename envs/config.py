@@ -9,7 +9,13 @@ from vla.embodiment import Embodiment
 from vla.errors import ConfigError, RenderError, choose
 from vla.evaluation.config import ALL_AXES, AXIS_LEVELS, split_axis
 
-TASKS = ("reach", "push", "lift", "place")
+CLASSIC = ("reach", "push", "lift", "place")
+SUITE = (
+    "pick", "bowl", "plate", "stack", "region", "relation", "comparison", "collect", "order",
+    "drawer", "stow", "button", "knob", "peg", "swap", "exclude",
+)  # fmt: skip
+"""The sixteen templates, see docs/tasks.md; `world=tabletop16` names them all."""
+TASKS = (*CLASSIC, *SUITE)
 QUALITIES = ("fast", "full")
 INSTRUCTIONS = ("given", "blank", "swapped")
 AXES = (
@@ -68,7 +74,7 @@ class TabletopConfig(WorldConfig):
     """
 
     kind: str = "tabletop"
-    tasks: list[str] = field(default_factory=lambda: list(TASKS))
+    tasks: list[str] = field(default_factory=lambda: list(CLASSIC))
     image_size: int = 96
     quality: str = "fast"
     instruction: str = "given"

@@ -1,5 +1,7 @@
 """MujocoWorld: the tabletop scene and one task as a World."""
 
+from dataclasses import replace
+
 import mink
 import mujoco
 import numpy as np
@@ -7,8 +9,9 @@ import numpy as np
 from envs.arms import FINGER_TRAVEL
 from envs.body import HZ, tabletop_embodiment
 from envs.kinematics import DOWN, ArmKinematics
+from envs.past import Chronicle
 from envs.renderer import SceneRenderer
-from envs.scene import TIMESTEP, arrange, build_scene
+from envs.scene import TIMESTEP, arrange, build_scene, light_lamps
 from envs.scene_reader import SceneReader
 from envs.task import Assignment, SceneState, Task
 from vla.embodiment import Embodiment
@@ -58,7 +61,10 @@ class MujocoWorld:
         self._image_size = image_size
         self._renderer: SceneRenderer | None = None
         self._kinematics = ArmKinematics()
-        self._reader = SceneReader(self.model, self.data)
+        scenery = task.scenery
+        self._reader = SceneReader(
+            self.model, self.data, slots=scenery.slots, fixtures=len(scenery.fixtures)
+        )
         self._low = np.array([axis.low for axis in self.embodiment.action], dtype=np.float32)
         self._high = np.array([axis.high for axis in self.embodiment.action], dtype=np.float32)
         self._assignment: Assignment | None = None
@@ -79,6 +85,7 @@ class MujocoWorld:
         self.data.ctrl[:] = self._to
         self._ramp = self._physics_steps = self._held = self._ticks = 0
         self._debt = 0.0
+        self._chronicle = Chronicle(self._assignment.layout)
         mujoco.mj_forward(self.model, self.data)
         return self.observe()
 
@@ -177,7 +184,8 @@ class MujocoWorld:
 
     def scene_state(self) -> SceneState:
         """The truth about the scene now; for predicates and experts."""
-        return self._reader.state()
+        self._require_episode()
+        return replace(self._reader.state(), past=self._chronicle.past)
 
     def labels(self) -> dict[str, Float32]:
         """Where the named object ("target") and destination ("goal") are, for auxiliary losses.
@@ -188,7 +196,10 @@ class MujocoWorld:
         destination, the goal equals the target.
         """
         assignment = self._require_episode()
-        target = self._reader.things()[assignment.target]
+        if assignment.target is None:
+            target = np.array([assignment.stand.x, assignment.stand.y, 0.03])
+        else:
+            target = self._reader.things()[assignment.target]
         goal = assignment.goal
         point = target if np.isnan(goal).any() else np.array([*goal, 0.0])
         tool = self._reader.tool().translation()
@@ -212,7 +223,7 @@ class MujocoWorld:
     # The first four are what a perturbed world does otherwise (envs.perturbations.world).
 
     def _build_scene(self, quality: str) -> mujoco.MjSpec:
-        return build_scene(quality)
+        return build_scene(quality, self.task.scenery)
 
     def _draw(self, seed: int) -> Assignment:
         return self.task.sample(np.random.default_rng(seed), paraphrase=self._paraphrase)
@@ -229,6 +240,11 @@ class MujocoWorld:
     def _count_tick(self) -> None:
         if self.outcome().ended:
             return
+        before = self._chronicle.past.presses
+        self._chronicle.add(self._reader.state())
+        for index, count in enumerate(self._chronicle.past.presses):
+            if count != before[index]:
+                light_lamps(self.model, index, count)
         done = self.task.success(self.scene_state(), self._require_episode())
         self._held = self._held + 1 if done else 0
         self._ticks += 1
