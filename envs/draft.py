@@ -87,7 +87,8 @@ def draw_company(
     free = [free[i] for i in rng.permutation(len(free))]
     if kin:
         word = int(rng.integers(2))
-        free.sort(key=lambda pair: pair[word] != taken[0][word])
+        alike = next((pair for pair in free if pair[word] == taken[0][word]), free[0])
+        free.sort(key=lambda pair: pair != alike)
     return [Kind(colour=colour, shape=shape) for colour, shape in free[:count]]
 
 

@@ -11,7 +11,19 @@ from collections.abc import Callable
 import numpy as np
 
 from envs.layout import STRIP_EDGE
-from envs.skills import GAIN, HOVER, OPEN, SHUT, SPEED, descend, grasp, is_grasped, put, rise, toward
+from envs.skills import (
+    GAIN,
+    HOVER,
+    OPEN,
+    SHUT,
+    SPEED,
+    descend,
+    grasp,
+    is_grasped,
+    put,
+    rise,
+    toward,
+)
 from envs.suite_experts import SUITE_EXPERTS
 from envs.task import SIDES, Assignment, SceneState, height, reach_point
 from vla.errors import choose
@@ -27,7 +39,7 @@ def reach(state: SceneState, assignment: Assignment) -> Float32:
 
 def lift(state: SceneState, assignment: Assignment) -> Float32:
     """Over the object, down, close, and straight up."""
-    if is_grasped(state, assignment.target):
+    if is_grasped(state, assignment.target, assignment.thing):
         return rise(state, grip=SHUT)
     return grasp(state, assignment.target, assignment.thing)
 

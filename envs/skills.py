@@ -16,7 +16,7 @@ CARRY = 0.10
 
 _PERIOD = {"cube": np.pi / 2, "brick": np.pi}
 """Radians about z after which a shape looks the same to the fingers; others always do."""
-_HOLD_AT = {"peg": 0.012}
+_HOLD_AT = {"peg": 0.018}
 """Metres above its centre at which a shape is held; others are held 2 mm below it."""
 
 
@@ -37,9 +37,9 @@ def grasp(state: SceneState, index: int, thing: Thing) -> Float32:
     return descend(state, goal, hover=HOVER, slack=slack, turn=turn, grip=OPEN)
 
 
-def is_grasped(state: SceneState, index: int) -> bool:
+def is_grasped(state: SceneState, index: int, thing: Thing) -> bool:
     """Whether the fingers have closed on object `index`."""
-    gap = np.abs(state.things[index] - state.tool)
+    gap = np.abs(state.things[index] + (0.0, 0.0, _HOLD_AT.get(thing.shape, 0.0)) - state.tool)
     return bool(state.held[index] and state.opening < 0.95 and gap.max() < 0.02)
 
 
@@ -53,7 +53,7 @@ def put(
     slack: float = 0.012,
 ) -> Float32:
     """Grasp object `index` and carry it to `place` (2,) until its bottom is at `bottom`, metres."""
-    if not is_grasped(state, index):
+    if not is_grasped(state, index, thing):
         return grasp(state, index, thing)
     # Aim the object, not the tool: it may sit a little off the fingers' centre.
     goal = np.append(place + state.tool[:2] - state.things[index, :2], 0.0)

@@ -42,7 +42,7 @@ _BESIDE = 0.026
 
 def pick(state: SceneState, assignment: Assignment) -> Float32:
     """Over the object, down, close, and straight up."""
-    if is_grasped(state, 0):
+    if is_grasped(state, 0, assignment.thing):
         return rise(state, grip=SHUT)
     return grasp(state, 0, assignment.thing)
 
@@ -110,7 +110,7 @@ def stow(state: SceneState, assignment: Assignment) -> Float32:
     """Open the drawer far enough, then carry the object over its wall and in."""
     if lies_in_tray(state, assignment, 0):
         return release(state)
-    if not is_grasped(state, 0):
+    if not is_grasped(state, 0, assignment.thing):
         if state.values[0] < DRAWER_TRAVEL - 0.025:
             return _move_drawer(state, assignment, "open")
         handle = _find_handle(state, assignment)

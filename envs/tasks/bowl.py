@@ -159,7 +159,9 @@ class Order(IntoBowl):
     def propose(self, rng: np.random.Generator) -> Draft:
         """See SuiteTask."""
         pair = [
-            Kind(colour=draw_word(rng, colours(self.split)), shape=draw_word(rng, shapes(self.split)))
+            Kind(
+                colour=draw_word(rng, colours(self.split)), shape=draw_word(rng, shapes(self.split))
+            )
             for _ in range(2)
         ]
         if pair[0] == pair[1]:

@@ -6,12 +6,13 @@ from envs.draft import Draft, Kind, draw_company, draw_word
 from envs.fixtures import DRAWER_TRAVEL, TRAY_HALF
 from envs.layout import Fixture
 from envs.splits import MOVES, colours, shapes
-from envs.suite import SuiteTask, furnish
+from envs.suite import SuiteTask, furnish, rise_of
 from envs.task import Assignment, SceneState
 
 OPEN_FROM, SHUT_BELOW = 0.08, 0.015
 """Metres that an open drawer is out at least, and a closed one at most."""
-_DEEP = 0.05
+_DEEP = 0.045
+"""Metres that the bottom of what lies in the tray may be above the table."""
 
 
 class Drawer(SuiteTask):
@@ -49,8 +50,9 @@ class Drawer(SuiteTask):
 def lies_in_tray(state: SceneState, assignment: Assignment, index: int) -> bool:
     """Whether object `index` is inside the drawer's tray, held or not."""
     stand = assignment.stand
-    x, y, z = state.things[index] - (stand.x + state.values[0], stand.y, 0.0)
-    return bool(abs(x) < TRAY_HALF[0] and abs(y) < TRAY_HALF[1] and z < _DEEP)
+    x, y = state.things[index, :2] - (stand.x + state.values[0], stand.y)
+    low = rise_of(state, assignment, index) < _DEEP
+    return bool(abs(x) < TRAY_HALF[0] and abs(y) < TRAY_HALF[1] and low)
 
 
 class Stow(SuiteTask):
@@ -74,9 +76,7 @@ class Stow(SuiteTask):
         colour = draw_word(rng, colours("all"))
         return Draft(
             kinds=[target, *company],
-            fixtures=[
-                Fixture(kind="drawer", colour=colour, value=float(rng.uniform(0.0, 0.008)))
-            ],
+            fixtures=[Fixture(kind="drawer", colour=colour, value=float(rng.uniform(0.0, 0.008)))],
             words={"thing": target.name},
             others={"thing": company[0].name},
             pairs=[target.words],

@@ -42,14 +42,11 @@ class Region(SuiteTask):
         )
         company = draw_company(rng, self.split, [target.words], 2)
         elsewhere = REGIONS[(REGIONS.index(region) + 1) % len(REGIONS)]
-        pairs = [target.words]
-        if target.colour in colours("all"):
-            pairs.append((target.colour, region))
         return Draft(
             kinds=[target, *company],
             words={"thing": target.name, "region": region},
             others={"thing": company[0].name, "region": elsewhere},
-            pairs=pairs,
+            pairs=[target.words, (target.colour, region)],
             option=region,
         )
 

@@ -39,14 +39,11 @@ class Relation(SuiteTask):
         company = draw_company(rng, self.split, [target.words], 2)
         opposite = RELATIONS[RELATIONS.index(relation) ^ 1]
         words = {"thing": target.name, "relation": _PHRASES[relation], "other": company[0].name}
-        pairs = [target.words]
-        if target.colour in colours("all"):
-            pairs.append((target.colour, relation))
         return Draft(
             kinds=[target, *company],
             words=words,
             others=words | {"relation": _PHRASES[opposite]},
-            pairs=pairs,
+            pairs=[target.words, (target.colour, relation)],
             option=relation,
         )
 
@@ -55,10 +52,14 @@ class Relation(SuiteTask):
         thing, other, last = layout.things
         direction = np.array(DIRECTIONS[draft.option])
         goal = np.array([other.x, other.y]) + _AWAY * direction
-        inside = all(low - 0.03 < v < high + 0.03 for v, (low, high) in zip(goal, AREA, strict=True))
+        inside = all(
+            low - 0.03 < v < high + 0.03 for v, (low, high) in zip(goal, AREA, strict=True)
+        )
         spot = (float(goal[0]), float(goal[1]))
-        if not inside or not is_free(spot, (last,), ()) or _is_beside(
-            np.array([thing.x - other.x, thing.y - other.y]), direction
+        if (
+            not inside
+            or not is_free(spot, (last,), ())
+            or _is_beside(np.array([thing.x - other.x, thing.y - other.y]), direction)
         ):
             return None
         return layout, (spot,)
