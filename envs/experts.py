@@ -81,7 +81,7 @@ class ExpertController:
     """A Controller that plays the expert of a world's task; it sees the world's true state.
 
     Args:
-        world: anything with `task`, `assignment` and `scene_state()`, such as MujocoWorld.
+        world: anything with `task`, `assignment`, `scene_state()` and `express()`: a MujocoWorld.
 
     Raises:
         UnknownChoice: when the world's task has no expert.
@@ -95,5 +95,6 @@ class ExpertController:
         """Nothing to forget."""
 
     def __call__(self, observation: Observation) -> Float32:
-        """The expert's action (7,) float32 now; the observation itself is not looked at."""
-        return self._expert(self._world.scene_state(), self._world.assignment)
+        """The expert's action (A,) float32 now; the observation itself is not looked at."""
+        delta = self._expert(self._world.scene_state(), self._world.assignment)
+        return self._world.express(delta)

@@ -55,7 +55,7 @@ def add_fixture(spec: mujoco.MjSpec, index: int, kind: str) -> None:
     body = spec.worldbody.add_body(name=f"fixture{index}")
     choose("fixture", kind, _BUILDERS)(body)
     for geom in body.find_all("geom"):
-        # Bits as the table's (see scene.py): objects and the gripper meet it, other fixtures do not.
+        # Bits as the table's (see scene.py): objects and the gripper meet it, fixtures do not.
         geom.contype, geom.conaffinity = 0, 0 if geom.name.endswith("lamp") else 6
         geom.material = "plastic"
 

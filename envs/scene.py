@@ -7,7 +7,8 @@ and collides one of them, so that a new layout needs no new model.
 import mujoco
 import numpy as np
 
-from envs.arms import add_arm, look
+from envs.arms import Arm, load_arm
+from envs.arms.primitive import look
 from envs.fixtures import LAMP_OFF, LAMP_ON, add_fixture
 from envs.layout import (
     BRICK_HALF_LENGTH,
@@ -26,7 +27,6 @@ from vla.errors import choose
 
 TIMESTEP = 0.0025
 """Physics step, seconds."""
-CAMERAS = ("front", "wrist", "side")
 
 PAINT = {
     "red": (0.86, 0.10, 0.10, 1.0),
@@ -52,8 +52,10 @@ _MASS = 0.08
 _INERTIA = 2.8e-5
 
 
-def build_scene(quality: str, scenery: Scenery | None = None) -> mujoco.MjSpec:
-    """The scene, to be compiled; by default the classic tasks'.
+def build_scene(
+    quality: str, scenery: Scenery | None = None, arm: Arm | None = None
+) -> mujoco.MjSpec:
+    """The scene, to be compiled; by default the classic tasks' with the primitive arm.
 
     Raises UnknownChoice on an unknown quality.
     """
@@ -77,7 +79,7 @@ def build_scene(quality: str, scenery: Scenery | None = None) -> mujoco.MjSpec:
         add_object(spec, slot, scenery.shapes)
     for index, kind in enumerate(scenery.fixtures):
         add_fixture(spec, index, kind)
-    add_arm(spec)
+    (arm or load_arm("primitive")).add(spec)
     return spec
 
 
@@ -126,7 +128,7 @@ def place_object(model: mujoco.MjModel, data: mujoco.MjData, slot: int, thing: T
 
 def light_lamps(model: mujoco.MjModel, index: int, count: int) -> None:
     """Light the first `count` of the lamps beside the button that is fixture `index`."""
-    for number, geom in enumerate(_fixture_geoms(model, index, "lamp")):
+    for number, geom in enumerate(fixture_geoms(model, index, "lamp")):
         model.geom_rgba[geom] = LAMP_ON if number < count else LAMP_OFF
 
 
@@ -134,7 +136,7 @@ def _place_fixture(
     model: mujoco.MjModel, data: mujoco.MjData, index: int, fixture: Fixture
 ) -> None:
     model.body(f"fixture{index}").pos[:2] = fixture.x, fixture.y
-    for geom in _fixture_geoms(model, index, "paint"):
+    for geom in fixture_geoms(model, index, "paint"):
         model.geom_rgba[geom] = PAD_PAINT[fixture.colour]
     joint = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, f"fixture{index}_moving")
     if joint >= 0:
@@ -142,7 +144,8 @@ def _place_fixture(
     light_lamps(model, index, 0)
 
 
-def _fixture_geoms(model: mujoco.MjModel, index: int, part: str) -> list[int]:
+def fixture_geoms(model: mujoco.MjModel, index: int, part: str) -> list[int]:
+    """Geom numbers of fixture `index` that are of `part`: "paint", "fixed" or "lamp"."""
     names = [(i, model.geom(i).name) for i in range(model.ngeom)]
     return [i for i, name in names if name.startswith(f"fixture{index}_") and name.endswith(part)]
 

@@ -2,8 +2,8 @@
 
 An assignment uses pairs of words: an object's (colour, shape), what goes where as (colour, colour
 of the bowl), a button as (colour, "twice"), and so on. Every pair is "train", "compositional" or
-"unseen" by the rule of `sort_pair`; an assignment is the rarest of its pairs. So the splits share no
-assignment, whatever the seeds, and need no list to be kept.
+"unseen" by the rule of `sort_pair`; an assignment is the rarest of its pairs. So the splits share
+no assignment, whatever the seeds, and need no list to be kept.
 """
 
 from collections.abc import Iterable

@@ -218,7 +218,7 @@ def _move_drawer(state: SceneState, assignment: Assignment, option: str) -> Floa
     if gap.max() < 0.014:
         if 0.05 < state.opening < 0.45:
             way = SPEED / GAIN * (1.0 if option == "open" else -1.0)
-            return toward(state, handle + (way, 0.0, 0.0), grip=SHUT)
+            return toward(state, handle + np.array([way, 0.0, 0.0]), grip=SHUT)
         return toward(state, handle, grip=SHUT)
     slack = 0.006 if state.opening > 0.85 else -0.03
     return descend(state, handle, hover=HOVER, slack=slack, grip=OPEN)

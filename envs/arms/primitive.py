@@ -9,6 +9,7 @@ gripper collides.
 import mujoco
 import numpy as np
 
+from envs.arms.arm import Arm
 from envs.body import JOINT_LIMITS
 
 DH = (
@@ -188,3 +189,15 @@ def _box(
         contype=4 if collides else 0,
         conaffinity=2 if collides else 0,
     )
+
+
+PRIMITIVE = Arm(
+    add=add_arm,
+    posture=POSTURE,
+    fingers=("finger_left", "finger_right"),
+    open_at=FINGER_TRAVEL,
+    shut_at=0.0,
+    open_control=FINGER_TRAVEL,
+    shut_control=0.0,
+    touching=("hand", "finger_left", "finger_right"),
+)
