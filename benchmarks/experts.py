@@ -1,6 +1,6 @@
 """Success of the scripted experts (the ceiling) and of random actions (the floor), per task.
 
-    python benchmarks/experts.py [--tasks a,b] [--seeds 200] [--split all] [--noise 0]
+    python benchmarks/experts.py [--tasks a,b] [--seeds 200] [--split all] [--noise 0] [--arm panda]
 
 Without pictures, on seeds from 5,000,000 on; the last line is JSON.
 """
@@ -50,7 +50,7 @@ def play(world, seed, *, noise, random):
 
 
 def measure(name, args):
-    world = Blind(load_task(name, args.split))
+    world = Blind(load_task(name, args.split), arm=args.arm)
     start = time.process_time()
     seeds = range(FIRST, FIRST + args.seeds)
     won = [play(world, seed, noise=args.noise, random=False) for seed in seeds]
@@ -76,6 +76,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--random", type=int, default=20, help="episodes of random actions")
     parser.add_argument("--split", default="all")
+    parser.add_argument("--arm", default="primitive")
     parser.add_argument("--noise", type=float, default=0.0)
     args = parser.parse_args()
     rows = {}
@@ -83,7 +84,7 @@ def main():
         rows[name] = measure(name, args)
         print(name, rows[name], flush=True)
     rates = [row["expert"] for row in rows.values()]
-    summary = {"seeds": args.seeds, "split": args.split, "noise": args.noise}
+    summary = {"seeds": args.seeds, "split": args.split, "arm": args.arm, "noise": args.noise}
     print(json.dumps({**summary, "lowest": min(rates), "mean": np.mean(rates), "tasks": rows}))
 
 

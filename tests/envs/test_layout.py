@@ -4,8 +4,8 @@ from collections import Counter
 
 import numpy as np
 
-from envs.layout import COLOURS, PAD_HALF, SHAPES, sample_layout
 from envs.config import CLASSIC
+from envs.layout import COLOURS, PAD_HALF, SHAPES, sample_layout
 from envs.tasks import load_task
 
 CLASSIC_TASKS = [load_task(name) for name in CLASSIC]
