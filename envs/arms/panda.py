@@ -81,7 +81,8 @@ def _find_model() -> Path:
         return Path(str(distribution("gym-hil").locate_file("gym_hil/assets/panda.xml")))
     except PackageNotFoundError as error:
         raise ConfigError(
-            "arm=panda needs the model in gym-hil; install the extra: pip install 'vla-stack[panda]'."
+            "arm=panda needs the model in gym-hil; install the extra: "
+            "pip install 'vla-stack[panda]'."
         ) from error
 
 
