@@ -120,10 +120,23 @@ def place_object(model: mujoco.MjModel, data: mujoco.MjData, slot: int, thing: T
     # What the compiler derives from the size, for the search for contacts.
     model.geom_aabb[geom, 3:] = box
     model.geom_rbound[geom] = wide if thing.shape == "ball" else np.linalg.norm(size)
+    _grow_bounds(model, slot, geom, box)
     joint = data.joint(f"object{slot}")
     half = thing.yaw / 2
     joint.qpos = (*(thing.x, thing.y, high), *(np.cos(half), 0.0, 0.0, np.sin(half)))
     joint.qvel = 0.0
+
+
+def _grow_bounds(model: mujoco.MjModel, slot: int, geom: int, box: tuple) -> None:
+    """Tell the body's tree of bounding boxes, or what sticks out of them would not collide."""
+    body = model.body(f"object{slot}").id
+    first = model.body_bvhadr[body]
+    for node in range(first, first + model.body_bvhnum[body]):
+        owner = model.bvh_nodeid[node]
+        if owner == geom:
+            model.bvh_aabb[node, 3:] = box
+        elif owner < 0:
+            model.bvh_aabb[node, 3:] = np.maximum(model.bvh_aabb[node, 3:], box)
 
 
 def light_lamps(model: mujoco.MjModel, index: int, count: int) -> None:

@@ -15,6 +15,9 @@ ALL_SHAPES = (*SHAPES, *UNSEEN_SHAPES)
 _TRIES = 20_000
 _AT_REST = 0.012
 
+Settled = tuple[Layout, tuple[tuple[float, float], ...]]
+"""A layout and the spots (x, y) that must stay free, metres."""
+
 
 def furnish(*fixtures: str, slots: int = 3, **more: Any) -> Scenery:
     """Scenery of the suite: no pads, no strips, every shape, and these fixtures."""
@@ -39,7 +42,8 @@ class SuiteTask:
 
     def sample(self, rng: np.random.Generator, *, paraphrase: bool = False) -> Assignment:
         """See Task. Raises DataError when no arrangement is found, which no seed should need."""
-        wording = int(rng.integers(2**16)) if paraphrase else 0 * int(rng.integers(2**16))
+        drawn = int(rng.integers(2**16))  # either way, so that both wordings share their scenes
+        wording = drawn if paraphrase else 0
         for _ in range(_TRIES):
             draft = self.propose(rng)
             if not admits(self.split, draft.pairs):
@@ -56,7 +60,7 @@ class SuiteTask:
             layout=layout,
             target=draft.target,
             instruction=templates[wording % len(templates)].format(**draft.words),
-            swapped=(draft.templates or self.templates)[0].format(**draft.others),
+            swapped=templates[0].format(**draft.others),
             named=draft.named,
             fixture=draft.fixture,
             option=draft.option,
@@ -69,7 +73,7 @@ class SuiteTask:
         """Draw words and kinds; what does not suit the split is drawn anew."""
         raise NotImplementedError
 
-    def settle(self, rng: np.random.Generator, layout: Layout, draft: Draft):
+    def settle(self, rng: np.random.Generator, layout: Layout, draft: Draft) -> Settled | None:
         """The layout, and the spots that must stay free; None to draw everything anew."""
         return layout, ()
 

@@ -6,7 +6,7 @@ from envs.draft import Draft, Kind, draw_company, draw_word, draw_words
 from envs.fixtures import BOWL_INNER, BOWL_WALL
 from envs.layout import COLOURS, SHAPES, Fixture, Layout
 from envs.splits import EXTREMES, colours, shapes
-from envs.suite import SuiteTask, furnish, rise_of
+from envs.suite import Settled, SuiteTask, furnish, rise_of
 from envs.task import Assignment, SceneState
 
 _MARGIN = 0.03
@@ -97,7 +97,7 @@ class Comparison(IntoBowl):
             spare=tuple((c, s) for c in COLOURS for s in _without(SHAPES, shape)),
         )
 
-    def settle(self, rng: np.random.Generator, layout: Layout, draft: Draft):
+    def settle(self, rng: np.random.Generator, layout: Layout, draft: Draft) -> Settled | None:
         """See SuiteTask; what is nearest or in the middle must be so clearly."""
         first, *rest = layout.things[:3]
         if draft.option == "nearest":

@@ -7,7 +7,7 @@ import numpy as np
 from envs.draft import Draft, Kind, draw_company, draw_word
 from envs.layout import FAR_EDGE, STRIP_EDGE, Layout
 from envs.splits import REGIONS, colours, shapes
-from envs.suite import SuiteTask, furnish, rise_of
+from envs.suite import Settled, SuiteTask, furnish, rise_of
 from envs.task import Assignment, SceneState
 
 DIRECTIONS = {"left": (0.0, 1.0), "right": (0.0, -1.0), "far": (1.0, 0.0)}
@@ -50,7 +50,7 @@ class Region(SuiteTask):
             option=region,
         )
 
-    def settle(self, rng: np.random.Generator, layout: Layout, draft: Draft):
+    def settle(self, rng: np.random.Generator, layout: Layout, draft: Draft) -> Settled | None:
         """See SuiteTask; the lane that the object is pushed along must be free."""
         thing, *rest = layout.things
         if max(abs(t.y) for t in layout.things) > STRIP_EDGE - 0.04 or thing.x > 0.60:

@@ -5,7 +5,7 @@ import numpy as np
 from envs.draft import AREA, Draft, Kind, draw_company, draw_word, is_free
 from envs.layout import Layout
 from envs.splits import RELATIONS, colours, shapes
-from envs.suite import SuiteTask, drift, furnish, rests
+from envs.suite import Settled, SuiteTask, drift, furnish, rests
 from envs.task import Assignment, SceneState
 
 DIRECTIONS = {
@@ -47,7 +47,7 @@ class Relation(SuiteTask):
             option=relation,
         )
 
-    def settle(self, rng: np.random.Generator, layout: Layout, draft: Draft):
+    def settle(self, rng: np.random.Generator, layout: Layout, draft: Draft) -> Settled | None:
         """See SuiteTask; there must be room, and something to do."""
         thing, other, last = layout.things
         direction = np.array(DIRECTIONS[draft.option])

@@ -7,7 +7,7 @@ import numpy as np
 from envs.draft import Draft, Kind, draw_company, draw_word, draw_words, find_place
 from envs.layout import COLOURS, PAD_HALF, Layout, Pad
 from envs.splits import colours, shapes
-from envs.suite import SuiteTask, furnish, rests
+from envs.suite import Settled, SuiteTask, furnish, rests
 from envs.task import Assignment, SceneState
 
 
@@ -37,7 +37,7 @@ class Swap(SuiteTask):
             named=(0, 1),
         )
 
-    def settle(self, rng: np.random.Generator, layout: Layout, draft: Draft):
+    def settle(self, rng: np.random.Generator, layout: Layout, draft: Draft) -> Settled | None:
         """See SuiteTask; pads mark the two places, and a third place must be free."""
         first, second, _ = layout.things
         if max(abs(first.x - second.x), abs(first.y - second.y)) < 2 * PAD_HALF + 0.01:

@@ -1,5 +1,7 @@
 """The sixteen templates: words, scenes, and what counts as done."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -76,9 +78,17 @@ def test_objects_and_fixtures_rest_where_they_were_put():
         np.testing.assert_allclose(after.values, before.values, atol=2e-3)
 
 
+def test_objects_larger_than_compiled_do_not_sink():
+    seed = find_seed("comparison", lambda it: it.option == "largest" and it.thing.shape == "cube")
+    world = Blind(load_task("comparison"))
+    world.reset(seed=seed)
+    before = world.scene_state().things
+    world.advance(1.0)
+    np.testing.assert_allclose(world.scene_state().things, before, atol=1e-3)
+
+
 def test_a_wrong_object_in_the_bowl_is_no_success_and_is_counted():
     def wrong(state, assignment):
-        from dataclasses import replace
 
         return EXPERTS["bowl"](state, replace(assignment, named=(1,), target=1))
 
@@ -94,7 +104,6 @@ def test_a_wrong_object_in_the_bowl_is_no_success_and_is_counted():
 
 def test_the_wrong_order_is_no_success():
     def backwards(state, assignment):
-        from dataclasses import replace
 
         return EXPERTS["order"](state, replace(assignment, named=(1, 0), target=1))
 
@@ -122,7 +131,6 @@ def test_one_press_is_not_two_and_two_are_not_one():
         seed = find_seed("button", lambda it, asked=asked: it.option == asked)
 
         def other(state, assignment, done=done):
-            from dataclasses import replace
 
             return button(state, replace(assignment, option=done))
 
@@ -142,7 +150,6 @@ def test_doing_nothing_takes_patience_and_restraint():
 
 
 def _name_first(assignment):
-    from dataclasses import replace
 
     return replace(assignment, named=(0,), target=0)
 
