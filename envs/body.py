@@ -1,8 +1,11 @@
 """The tabletop arm as data, policies and robots see it; needs neither MuJoCo nor a GL."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from vla.embodiment import Axis, Camera, Embodiment
+from vla.errors import choose
 
 GL_REMEDY = (
     "Install a software GL (Debian: apt-get install libegl1 libgl1-mesa-dri libgles2; for OSMesa "
@@ -27,32 +30,54 @@ JOINT_LIMITS = (
 """Radians, joint1 to joint7 (Franka Control Interface documentation)."""
 
 
-def tabletop_embodiment(*, image_size: int, quality: str) -> Embodiment:
-    """The axes, rate and cameras of the tabletop arm with square pictures of `image_size`."""
-    move = {"unit": "m", "low": -MAX_MOVE, "high": MAX_MOVE, "mode": "delta"}
-    turn = {"unit": "rad", "low": -MAX_TURN, "high": MAX_TURN, "mode": "delta"}
-    grip = {"unit": "1", "low": 0.0, "high": 1.0, "frame": "joint"}
-    action = (
-        *(Axis(name=name, **move) for name in ("dx", "dy", "dz")),
-        *(Axis(name=name, **turn) for name in ("drx", "dry", "drz")),
-        Axis(name="gripper", **grip),
+CAMERAS = ("front", "wrist")
+"""What is seen by default; "side" can be had as well."""
+ALL_CAMERAS = ("front", "wrist", "side")
+ARMS = {"primitive": "tabletop_arm", "panda": "tabletop_panda"}
+"""Names of the arms, and of the embodiments they make."""
+ACTIONS = ("delta", "joint")
+
+
+def tabletop_embodiment(
+    *,
+    image_size: int,
+    quality: str,
+    cameras: Sequence[str] = CAMERAS,
+    arm: str = "primitive",
+    action: str = "delta",
+) -> Embodiment:
+    """The axes, rate and cameras of the tabletop arm with square pictures of `image_size`.
+
+    The arms have the same joints and axes; another name keeps their data apart.
+    """
+    grip = Axis(name="gripper", unit="1", low=0.0, high=1.0, frame="joint")
+    joints = tuple(
+        Axis(name=f"joint{i + 1}", unit="rad", low=low, high=high, frame="joint")
+        for i, (low, high) in enumerate(JOINT_LIMITS)
     )
     state = (
-        *(
-            Axis(name=f"joint{i + 1}", unit="rad", low=low, high=high, frame="joint")
-            for i, (low, high) in enumerate(JOINT_LIMITS)
-        ),
+        *joints,
         *(Axis(name=name, unit="m", low=-1.0, high=1.0) for name in ("x", "y", "z")),
         *(Axis(name=name, unit="rad", low=-np.pi, high=np.pi) for name in ("rx", "ry", "rz")),
-        Axis(name="gripper", **grip),
+        grip,
     )
     camera = {"height": image_size, "width": image_size, "source": f"mujoco:{quality}"}
+    mounts = {"wrist": {"mount": "hand"}}
     return Embodiment(
-        name="tabletop_arm",
+        name=choose("arm", arm, ARMS),
         state=state,
-        action=action,
-        cameras={"front": Camera(**camera), "wrist": Camera(**camera, mount="hand")},
+        action=(*(joints if action == "joint" else _delta_axes()), grip),
+        cameras={name: Camera(**camera, **mounts.get(name, {})) for name in cameras},
         hz=HZ,
         rotation="rotvec",
         gripper="open_is_one",
+    )
+
+
+def _delta_axes() -> tuple[Axis, ...]:
+    move = {"unit": "m", "low": -MAX_MOVE, "high": MAX_MOVE, "mode": "delta"}
+    turn = {"unit": "rad", "low": -MAX_TURN, "high": MAX_TURN, "mode": "delta"}
+    return (
+        *(Axis(name=name, **move) for name in ("dx", "dy", "dz")),
+        *(Axis(name=name, **turn) for name in ("drx", "dry", "drz")),
     )

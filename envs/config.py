@@ -4,12 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from envs.body import ACTIONS, ALL_CAMERAS, ARMS, CAMERAS
+from envs.splits import HELD_OUT_TASKS, SPLITS
 from vla.contract import World
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError, RenderError, choose
 from vla.evaluation.config import ALL_AXES, AXIS_LEVELS, split_axis
 
-TASKS = ("reach", "push", "lift", "place")
+CLASSIC = ("reach", "push", "lift", "place")
+SUITE = (
+    "pick", "bowl", "plate", "stack", "region", "relation", "comparison", "collect", "order",
+    "drawer", "stow", "button", "knob", "peg", "swap", "exclude",
+)  # fmt: skip
+"""The sixteen templates, see docs/tasks.md; `world=tabletop16` names them all."""
+TASKS = (*CLASSIC, *SUITE)
 QUALITIES = ("fast", "full")
 INSTRUCTIONS = ("given", "blank", "swapped")
 AXES = (
@@ -59,7 +67,12 @@ class TabletopConfig(WorldConfig):
 
     Attributes:
         tasks: names of tasks, see `envs.tasks`.
-        image_size: pixels, square, of both cameras.
+        split: which combinations of words turn up, see docs/tasks.md: "all", "train",
+            "compositional", "unseen" or "unseen_task"; the four classic tasks know "all" only.
+        image_size: pixels, square, of every camera.
+        cameras: some of "front", "wrist" and "side".
+        arm: "primitive", or "panda" (meshes and gripper from the extra of that name).
+        action: "delta" moves the fingertips' target, "joint" gives joint positions.
         quality: "fast" (no shadows) or "full"; it is part of the cameras' contract.
         instruction: "given", or to measure how far a policy listens, "blank" or "swapped".
         paraphrase: vary the wording of instructions.
@@ -68,9 +81,13 @@ class TabletopConfig(WorldConfig):
     """
 
     kind: str = "tabletop"
-    tasks: list[str] = field(default_factory=lambda: list(TASKS))
+    tasks: list[str] = field(default_factory=lambda: list(CLASSIC))
+    split: str = "all"
     image_size: int = 96
     quality: str = "fast"
+    cameras: list[str] = field(default_factory=lambda: list(CAMERAS))
+    arm: str = "primitive"
+    action: str = "delta"
     instruction: str = "given"
     paraphrase: bool = False
     perturbation: str = ""
@@ -81,12 +98,33 @@ class TabletopConfig(WorldConfig):
         if not self.tasks:
             raise ConfigError(f"tasks is empty; name some of {', '.join(TASKS)}.")
         choose("quality", self.quality, dict.fromkeys(QUALITIES))
+        choose("split", self.split, dict.fromkeys(SPLITS))
+        choose("arm", self.arm, ARMS)
+        choose("action", self.action, dict.fromkeys(ACTIONS))
+        for camera in self.cameras:
+            choose("camera", camera, dict.fromkeys(ALL_CAMERAS))
+        if not self.cameras or len(set(self.cameras)) < len(self.cameras):
+            raise ConfigError(f"cameras is {self.cameras}; name each once, and at least one.")
+        self._check_split()
         choose("instruction", self.instruction, dict.fromkeys(INSTRUCTIONS))
         if not 16 <= self.image_size <= 1024:
             raise ConfigError(f"image_size is {self.image_size}; give 16 to 1024 pixels.")
         if self.perturbation:
             axis, _ = split_axis(self.perturbation)
             choose("perturbation axis", axis, dict.fromkeys(AXES))
+
+    def _check_split(self) -> None:
+        if self.split == "all":
+            return
+        held_out = self.split == "unseen_task"
+        allowed = [task for task in SUITE if (task in HELD_OUT_TASKS) == held_out]
+        wrong = [task for task in self.tasks if task not in allowed]
+        if wrong:
+            raise ConfigError(
+                f"split={self.split} has no {', '.join(wrong)}; "
+                f"give tasks=[{','.join(task for task in self.tasks if task in allowed) or '...'}] "
+                f"out of {', '.join(allowed)}."
+            )
 
     def list_conditions(self, names: Sequence[str]) -> list[str]:
         """See WorldConfig; "axes" is every axis at every level, "axes:3" every axis at level 3."""
@@ -115,7 +153,13 @@ class TabletopConfig(WorldConfig):
         """What `build` will offer; needs no GL."""
         from envs.body import tabletop_embodiment
 
-        return tabletop_embodiment(image_size=self.image_size, quality=self.quality)
+        return tabletop_embodiment(
+            image_size=self.image_size,
+            quality=self.quality,
+            cameras=self.cameras,
+            arm=self.arm,
+            action=self.action,
+        )
 
     def build(self, task: str) -> World:
         """The world of one task. Raises UnknownChoice, or RenderError when MuJoCo finds no GL."""
@@ -134,15 +178,19 @@ class TabletopConfig(WorldConfig):
             "image_size": self.image_size,
             "quality": self.quality,
             "paraphrase": self.paraphrase,
+            "cameras": self.cameras,
+            "arm": self.arm,
+            "action": self.action,
         }
+        chosen = load_task(task, self.split)
         if self.perturbation:
             from envs.perturbations import load_perturbation
             from envs.perturbations.world import PerturbedWorld
 
             perturbation = load_perturbation(*split_axis(self.perturbation))
-            world = PerturbedWorld(load_task(task), perturbation=perturbation, **options)
+            world = PerturbedWorld(chosen, perturbation=perturbation, **options)
         else:
-            world = MujocoWorld(load_task(task), **options)
+            world = MujocoWorld(chosen, **options)
         wrappers = {"given": None, "blank": BlankInstruction, "swapped": SwappedInstruction}
         wrapper = wrappers[self.instruction]
         return world if wrapper is None else wrapper(world)

@@ -14,6 +14,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 import mujoco
 import numpy as np
 
+from envs.body import MAX_MOVE, MAX_TURN
 from envs.config import TabletopConfig
 from envs.experts import EXPERTS, Expert
 from envs.mujoco_world import MujocoWorld
@@ -73,14 +74,13 @@ def record_episode(
     seen: list[Observation] = []
     actions: list[Float32] = []
     labels: list[dict[str, Float32]] = []
-    low = np.array([axis.low for axis in world.embodiment.action], dtype=np.float32)
-    high = np.array([axis.high for axis in world.embodiment.action], dtype=np.float32)
+    bound = np.array([*[MAX_MOVE] * 3, *[MAX_TURN] * 3, 1.0], dtype=np.float32)
     while not world.outcome().ended:
         action = expert(world.scene_state(), world.assignment)
         seen.append(observation)
-        actions.append(action)
+        actions.append(world.express(action))
         labels.append(world.labels())
-        observation = world.step(np.clip(disturb(action), low, high))
+        observation = world.step(world.express(np.clip(disturb(action), -bound, bound)))
     if not world.outcome().success:
         return None
     return Trajectory(

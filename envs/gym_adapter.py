@@ -93,7 +93,7 @@ def _box(axes: tuple) -> spaces.Box:
 
 
 def _register() -> None:
-    for task in TASKS:
+    for task in TASKS:  # "Tabletop" + name, e.g. vla/TabletopStow-v0
         name = f"vla/Tabletop{task.capitalize()}-v0"
         if name not in gymnasium.registry:
             gymnasium.register(name, entry_point=TabletopEnv, kwargs={"task": task})

@@ -73,6 +73,14 @@ class _OtherWords:
         """See MujocoWorld."""
         return self._world.scene_state()
 
+    def express(self, delta: Float32) -> Float32:
+        """See MujocoWorld."""
+        return self._world.express(delta)
+
+    def still(self) -> Float32:
+        """See MujocoWorld."""
+        return self._world.still()
+
     def progress(self) -> dict[str, float]:
         """By the original instruction."""
         return self._world.progress()

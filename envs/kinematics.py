@@ -4,7 +4,7 @@ import mink
 import mujoco
 import numpy as np
 
-from envs.arms import FINGER_TRAVEL, POSTURE, add_arm
+from envs.arms import Arm, load_arm
 
 DOWN = mink.SO3(np.array([0.0, 1.0, 0.0, 0.0]))
 """Orientation of the fingertip frame when the tool points straight down (half a turn about x)."""
@@ -15,19 +15,27 @@ class ArmKinematics:
 
     The solution depends on the last one (`joints`), so that the arm keeps its posture; `reset`
     begins anew.
+
+    Args:
+        arm: whose; by default the primitive one. Its seven joints come first in the model.
+        iterations: steps of the solver per call of `follow`.
     """
 
-    def __init__(self, *, iterations: int = 2):
+    def __init__(self, arm: Arm | None = None, *, iterations: int = 2):
+        arm = arm or load_arm("primitive")
         spec = mujoco.MjSpec()
         spec.add_material(name="plastic")
-        add_arm(spec)
+        arm.add(spec)
         model = spec.compile()
         self._iterations = iterations
         self._configuration = mink.Configuration(model)
         self._limits = [mink.ConfigurationLimit(model)]
         self._frame = mink.FrameTask("pinch", "site", position_cost=10.0, orientation_cost=3.0)
         posture = mink.PostureTask(model, cost=0.02)
-        posture.set_target(np.array([*POSTURE, FINGER_TRAVEL, FINGER_TRAVEL]))
+        self._rest = model.qpos0.copy()
+        self._rest[[model.joint(name).qposadr[0] for name in arm.fingers]] = arm.open_at
+        self._posture = np.array(arm.posture)
+        posture.set_target(np.concatenate([self._posture, self._rest[7:]]))
         self._tasks = [self._frame, posture]
 
     @property
@@ -42,7 +50,7 @@ class ArmKinematics:
 
     def reset(self, target: mink.SE3) -> np.ndarray:
         """Joints (7,) that put the fingertip frame at `target`, from the standard posture."""
-        self._set(np.array(POSTURE))
+        self._set(self._posture)
         for _ in range(30):
             joints = self.follow(target)
         return joints
@@ -63,4 +71,4 @@ class ArmKinematics:
         return self.joints
 
     def _set(self, joints: np.ndarray) -> None:
-        self._configuration.update(np.array([*joints, FINGER_TRAVEL, FINGER_TRAVEL]))
+        self._configuration.update(np.concatenate([joints, self._rest[7:]]))

@@ -1,25 +1,36 @@
-"""What lies on the table: three coloured objects and two flat pads, drawn at random.
+"""What lies on the table: coloured objects, flat pads and fixtures; the classic tasks' scenes.
 
 Frame: the arm's base; x points away from the arm, y to its left, z up; the table's top is z = 0.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
 
 COLOURS = ("red", "green", "blue", "yellow")
 SHAPES = ("cube", "ball", "can")
+UNSEEN_COLOURS = ("purple", "orange")
+UNSEEN_SHAPES = ("brick", "puck")
+"""Words that only `split=unseen` uses (see envs.splits)."""
 
-HALF_HEIGHT = {"cube": 0.0225, "ball": 0.024, "can": 0.029}
+HALF_HEIGHT = {
+    "cube": 0.0225, "ball": 0.024, "can": 0.029, "brick": 0.018, "puck": 0.014, "peg": 0.036,
+}  # fmt: skip
 """Metres from the table to an upright object's centre."""
-HALF_WIDTH = {"cube": 0.0225, "ball": 0.024, "can": 0.022}
+HALF_WIDTH = {
+    "cube": 0.0225, "ball": 0.024, "can": 0.022, "brick": 0.017, "puck": 0.025, "peg": 0.0125,
+}  # fmt: skip
 """Metres from an object's axis to the surface that the fingers touch."""
+BRICK_HALF_LENGTH = 0.030
+"""Metres; a brick is as wide as the fingers grasp it, and longer the other way."""
 
 PAD_HALF = 0.045
 """Half the side of a square pad, metres."""
 STRIP_EDGE = 0.17
 """|y| in metres beyond which the left (y > 0) and right (y < 0) side strips begin."""
+FAR_EDGE = 0.655
+"""x in metres beyond which the far strip begins."""
 
 X_RANGE = (0.36, 0.64)
 Y_RANGE = (-0.12, 0.12)
@@ -75,12 +86,56 @@ class Pad:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Fixture:
+    """One thing that stands on the table and cannot be carried; see envs.fixtures.
+
+    Attributes:
+        kind: "bowl", "plate", "drawer", "button", "knob", "round_hole" or "square_hole".
+        colour: word of what is painted on it.
+        x: metres; the origin of the kind's drawing.
+        y: metres.
+        value: where its joint starts: metres a drawer is open, radians a knob is turned.
+    """
+
+    kind: str
+    colour: str
+    x: float = 0.0
+    y: float = 0.0
+    value: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The words that single it out, e.g. "blue bowl"."""
+        return f"{self.colour} {self.kind}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
     """One arrangement, and where the fingertip point starts, (x, y, z) in metres."""
 
     things: tuple[Thing, ...]
     pads: tuple[Pad, ...]
     start: tuple[float, float, float]
+    fixtures: tuple[Fixture, ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scenery:
+    """What a task's scenes are compiled with; a layout says where it is and how it looks.
+
+    Attributes:
+        slots: objects that can be carried.
+        pads: flat square destinations.
+        strips: names of the side strips, of "left", "right" and "far".
+        fixtures: their kinds, in the order of `Layout.fixtures`.
+        shapes: what an object can be.
+    """
+
+    slots: int = 3
+    pads: int = 2
+    strips: tuple[str, ...] = ("left", "right")
+    fixtures: tuple[str, ...] = ()
+    shapes: tuple[str, ...] = SHAPES
 
 
 def sample_layout(rng: np.random.Generator) -> Layout:

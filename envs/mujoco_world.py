@@ -1,14 +1,19 @@
 """MujocoWorld: the tabletop scene and one task as a World."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import mink
 import mujoco
 import numpy as np
 
-from envs.arms import FINGER_TRAVEL
-from envs.body import HZ, tabletop_embodiment
+from envs.arms import load_arm
+from envs.body import CAMERAS, HZ, tabletop_embodiment
+from envs.drive import build_drive
 from envs.kinematics import DOWN, ArmKinematics
+from envs.past import Chronicle
 from envs.renderer import SceneRenderer
-from envs.scene import TIMESTEP, arrange, build_scene
+from envs.scene import TIMESTEP, arrange, build_scene, light_lamps
 from envs.scene_reader import SceneReader
 from envs.task import Assignment, SceneState, Task
 from vla.embodiment import Embodiment
@@ -18,47 +23,61 @@ from vla.types import Float32, Observation, Outcome
 HOLD = 5
 """Ticks for which the success predicate must hold without a break."""
 
-_BOX_LOW = np.array([0.28, -0.27, 0.012])
-_BOX_HIGH = np.array([0.70, 0.27, 0.40])
-_LEASH = 0.05
-_TURN_LEASH = 0.3
 _STEPS_PER_TICK = round(1.0 / (HZ * TIMESTEP))
 
 
 class MujocoWorld:
     """The tabletop scene with one task.
 
-    An action moves a target pose of the fingertips, which inverse kinematics turns into joint
-    targets of the arm's position servos, reached in a straight line over one tick. Deltas add to
-    the target, not to the measured pose, so that small ones are not lost to the servos' lag; the
-    target is kept within 5 cm and 0.3 rad of the measured pose (it cannot wind up against an
-    obstacle) and inside the workspace. Actions beyond the embodiment's bounds are clipped to them.
+    An action becomes joint targets of the arm's position servos (see envs.drive), reached in a
+    straight line over one tick. Actions beyond the embodiment's bounds are clipped to them.
 
     Besides World's five methods there are `command`, `advance` and `observe`, for a caller with a
     clock of its own: `step(a)` is command(a), advance(1 / hz), observe().
 
     Args:
         task: what to do; see envs.tasks.
-        image_size: pixels, square, of both cameras.
+        image_size: pixels, square, of every camera.
         quality: "fast" or "full" (shadows, anti-aliasing).
         paraphrase: vary the wording of instructions.
+        cameras: names among "front", "wrist" and "side".
+        arm: see envs.arms.
+        action: "delta" or "joint", see envs.drive.
 
     Raises:
         RenderError: at the first picture, when no GL context opens.
     """
 
     def __init__(
-        self, task: Task, *, image_size: int = 64, quality: str = "fast", paraphrase: bool = False
+        self,
+        task: Task,
+        *,
+        image_size: int = 64,
+        quality: str = "fast",
+        paraphrase: bool = False,
+        cameras: Sequence[str] = CAMERAS,
+        arm: str = "primitive",
+        action: str = "delta",
     ):
         self.task = task
-        self.embodiment: Embodiment = tabletop_embodiment(image_size=image_size, quality=quality)
+        self.embodiment: Embodiment = tabletop_embodiment(
+            image_size=image_size, quality=quality, cameras=cameras, arm=arm, action=action
+        )
+        self._arm = load_arm(arm)
         self.model = self._build_scene(quality).compile()
         self.data = mujoco.MjData(self.model)
         self._paraphrase = paraphrase
         self._image_size = image_size
         self._renderer: SceneRenderer | None = None
-        self._kinematics = ArmKinematics()
-        self._reader = SceneReader(self.model, self.data)
+        self._drive = build_drive(action, ArmKinematics(self._arm))
+        scenery = task.scenery
+        self._reader = SceneReader(
+            self.model,
+            self.data,
+            arm=self._arm,
+            slots=scenery.slots,
+            fixtures=len(scenery.fixtures),
+        )
         self._low = np.array([axis.low for axis in self.embodiment.action], dtype=np.float32)
         self._high = np.array([axis.high for axis in self.embodiment.action], dtype=np.float32)
         self._assignment: Assignment | None = None
@@ -70,15 +89,15 @@ class MujocoWorld:
         self._assignment = self._draw(seed)
         mujoco.mj_resetData(self.model, self.data)
         self._arrange(self._assignment)
-        self._target = self._start(self._assignment)
-        self._fingers = FINGER_TRAVEL
-        joints = self._kinematics.reset(self._target)
+        joints = self._drive.start(self._start(self._assignment))
+        self._fingers = self._arm.open_control
         self.data.qpos[self._reader.arm] = joints
-        self.data.qpos[self._reader.fingers] = FINGER_TRAVEL
+        self.data.qpos[self._reader.fingers] = self._arm.open_at
         self._from = self._to = self._controls(joints)
         self.data.ctrl[:] = self._to
         self._ramp = self._physics_steps = self._held = self._ticks = 0
         self._debt = 0.0
+        self._chronicle = Chronicle(self._assignment.layout)
         mujoco.mj_forward(self.model, self.data)
         return self.observe()
 
@@ -106,22 +125,12 @@ class MujocoWorld:
     # Finer steps
 
     def command(self, action: Float32) -> None:
-        """Move the target by `action` (7,); nothing moves until `advance`."""
+        """Set joint targets from `action` (A,); nothing moves until `advance`."""
         action = self._check(action)
-        measured = self._reader.tool()
-        move = self._target.translation() + action[:3]
-        position = measured.translation() + np.clip(move - measured.translation(), -_LEASH, _LEASH)
-        turned = mink.SO3.exp(action[3:6]) @ self._target.rotation()
-        lead = (turned @ measured.rotation().inverse()).log()
-        angle = np.linalg.norm(lead)
-        if angle > _TURN_LEASH:
-            turned = mink.SO3.exp(lead * (_TURN_LEASH / angle)) @ measured.rotation()
-        self._target = mink.SE3.from_rotation_and_translation(
-            turned, np.clip(position, _BOX_LOW, _BOX_HIGH)
-        )
-        self._fingers = FINGER_TRAVEL if action[6] > 0.5 else 0.0
+        joints = self._drive.plan(action[:-1], self._reader.tool())
+        self._fingers = self._arm.open_control if action[-1] > 0.5 else self._arm.shut_control
         self._from = self.data.ctrl.copy()
-        self._to = self._controls(self._kinematics.follow(self._target))
+        self._to = self._controls(joints)
         self._ramp = 0
 
     def advance(self, seconds: float) -> None:
@@ -168,6 +177,10 @@ class MujocoWorld:
         ]
         return np.concatenate(parts, dtype=np.float32)
 
+    def still(self) -> Float32:
+        """The action (A,) that changes nothing, fingers open."""
+        return np.append(self._drive.still(), 1.0).astype(np.float32)
+
     # Privileged
 
     @property
@@ -177,7 +190,13 @@ class MujocoWorld:
 
     def scene_state(self) -> SceneState:
         """The truth about the scene now; for predicates and experts."""
-        return self._reader.state()
+        self._require_episode()
+        return replace(self._reader.state(), past=self._chronicle.past)
+
+    def express(self, delta: Float32) -> Float32:
+        """What an expert's `delta` (7,) is as an action (A,) of this world."""
+        action = self._drive.express(delta[:6].astype(np.float64), self._reader.tool())
+        return np.append(action, delta[6]).astype(np.float32)
 
     def labels(self) -> dict[str, Float32]:
         """Where the named object ("target") and destination ("goal") are, for auxiliary losses.
@@ -188,7 +207,10 @@ class MujocoWorld:
         destination, the goal equals the target.
         """
         assignment = self._require_episode()
-        target = self._reader.things()[assignment.target]
+        if assignment.target is None:
+            target = np.array([assignment.stand.x, assignment.stand.y, 0.03])
+        else:
+            target = self._reader.things()[assignment.target]
         goal = assignment.goal
         point = target if np.isnan(goal).any() else np.array([*goal, 0.0])
         tool = self._reader.tool().translation()
@@ -212,7 +234,7 @@ class MujocoWorld:
     # The first four are what a perturbed world does otherwise (envs.perturbations.world).
 
     def _build_scene(self, quality: str) -> mujoco.MjSpec:
-        return build_scene(quality)
+        return build_scene(quality, self.task.scenery, self._arm)
 
     def _draw(self, seed: int) -> Assignment:
         return self.task.sample(np.random.default_rng(seed), paraphrase=self._paraphrase)
@@ -224,11 +246,16 @@ class MujocoWorld:
         return mink.SE3.from_rotation_and_translation(DOWN, np.array(assignment.layout.start))
 
     def _controls(self, joints: np.ndarray) -> np.ndarray:
-        return np.array([*joints, self._fingers, self._fingers])
+        return np.concatenate([joints, np.full(self.model.nu - joints.size, self._fingers)])
 
     def _count_tick(self) -> None:
         if self.outcome().ended:
             return
+        before = self._chronicle.past.presses
+        self._chronicle.add(self._reader.state())
+        for index, count in enumerate(self._chronicle.past.presses):
+            if count != before[index]:
+                light_lamps(self.model, index, count)
         done = self.task.success(self.scene_state(), self._require_episode())
         self._held = self._held + 1 if done else 0
         self._ticks += 1
@@ -237,7 +264,9 @@ class MujocoWorld:
         self._require_episode()
         if not isinstance(action, np.ndarray) or action.shape != self._low.shape:
             shape = getattr(action, "shape", type(action).__name__)
-            raise ShapeError(f"The action is {shape}; this world takes an array of (7,).")
+            raise ShapeError(
+                f"The action is {shape}; this world takes an array of {self._low.shape}."
+            )
         if not np.isfinite(action).all():
             raise ShapeError(f"The action holds NaN or inf: {action.tolist()}.")
         return np.clip(action, self._low, self._high).astype(np.float64)

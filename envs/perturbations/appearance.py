@@ -10,12 +10,13 @@ import numpy as np
 
 from envs.perturbations.edits import ModelEdits
 from envs.perturbations.perturbation import Perturbation
+from envs.scene import fixture_geoms
 from envs.task import Assignment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CameraShift(Perturbation):
-    """Cameras moved, turned and zoomed; the one on the hand a fifth as far as the fixed one."""
+    """Cameras moved, turned and zoomed; the one on the hand a fifth as far as the fixed ones."""
 
     axis: ClassVar[str] = "camera"
     changes: ClassVar[str] = (
@@ -32,7 +33,7 @@ class CameraShift(Perturbation):
         rng = self.rng(seed)
         position, rotation = edits.array("cam_pos"), edits.array("cam_quat")
         angle = edits.array("cam_fovy")
-        for name, share in (("front", 1.0), ("wrist", 0.2)):
+        for name, share in (("front", 1.0), ("wrist", 0.2), ("side", 1.0)):
             camera = edits.model.camera(name).id
             position[camera] += share * self.amount("shift_m") * _direction(rng)
             turn = mink.SO3.exp(np.deg2rad(self.amount("turn_deg")) * _direction(rng))
@@ -121,7 +122,7 @@ class TextureChange(Perturbation):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ColourShift(Perturbation):
-    """Other shades of the things and pads that still bear the same colour's name."""
+    """Other shades of things, pads and fixtures that still bear the same colour's name."""
 
     axis: ClassVar[str] = "object_colour"
     changes: ClassVar[str] = (
@@ -143,6 +144,11 @@ class ColourShift(Perturbation):
             signs = rng.choice([-1.0, 1.0], size=3)
             if self.level:
                 rgba = edits.array("geom_rgba")[model.geom(name).id]
+                rgba[:3] = self._shift(rgba[:3], signs)
+        for index in range(len(layout.fixtures)):
+            signs = rng.choice([-1.0, 1.0], size=3)
+            for geom in fixture_geoms(model, index, "paint") if self.level else ():
+                rgba = edits.array("geom_rgba")[geom]
                 rgba[:3] = self._shift(rgba[:3], signs)
 
     def _shift(self, rgb: np.ndarray, signs: np.ndarray) -> tuple[float, float, float]:

@@ -8,7 +8,6 @@ import numpy as np
 
 from envs.perturbations.edits import ModelEdits
 from envs.perturbations.perturbation import Perturbation
-from envs.scene import SLOTS
 from envs.task import Assignment
 
 _START_LOW = np.array([0.30, -0.20, 0.14])
@@ -65,7 +64,8 @@ class Dynamics(Perturbation):
         quantities = ("mass_octaves", "friction_octaves", "gain_octaves")
         amounts = np.array([self.amount(name) for name in quantities])
         mass, friction, gain = 2.0 ** (signs * amounts)
-        bodies = [edits.model.body(f"object{slot}").id for slot in range(SLOTS)]
+        slots = range(len(assignment.layout.things))
+        bodies = [edits.model.body(f"object{slot}").id for slot in slots]
         edits.array("body_mass")[bodies] *= mass
         edits.array("body_inertia")[bodies] *= mass
         # A contact takes the larger friction of its two sides, so all of them change.

@@ -7,10 +7,11 @@ from typing import ClassVar
 import mujoco
 import numpy as np
 
+from envs.draft import AREA, GAP, is_free
 from envs.layout import COLOURS, LANE, PAD_HALF, SHAPES, X_RANGE, Y_RANGE, Layout, Thing, is_clear
 from envs.perturbations.edits import ModelEdits
 from envs.perturbations.perturbation import Perturbation
-from envs.scene import SLOTS, add_object, place_object
+from envs.scene import add_object, place_object
 from envs.task import Assignment
 from vla.errors import DataError
 
@@ -35,7 +36,8 @@ class Distractors(Perturbation):
 
     def prepare(self, spec: mujoco.MjSpec) -> None:
         """See Perturbation."""
-        for slot in range(SLOTS, SLOTS + int(self.amount("objects"))):
+        slots = sum(body.name.startswith("object") for body in spec.bodies)
+        for slot in range(slots, slots + int(self.amount("objects"))):
             add_object(spec, slot)
             for shape in SHAPES:
                 geom = spec.geom(f"object{slot}_{shape}")
@@ -46,7 +48,8 @@ class Distractors(Perturbation):
         """See Perturbation. Raises DataError when the table is full."""
         for name in ("rgba", "contype", "conaffinity", "size", "aabb", "rbound"):
             edits.array(f"geom_{name}")
-        for slot, thing in enumerate(self.draw(assignment, seed), start=SLOTS):
+        slots = len(assignment.layout.things)
+        for slot, thing in enumerate(self.draw(assignment, seed), start=slots):
             place_object(edits.model, edits.data, slot, thing)
 
     def draw(self, assignment: Assignment, seed: int) -> list[Thing]:
@@ -54,6 +57,11 @@ class Distractors(Perturbation):
         rng, layout = self.rng(seed), assignment.layout
         present = {(thing.colour, thing.shape) for thing in layout.things}
         kinds = [kind for kind in product(COLOURS, SHAPES) if kind not in present]
+        if assignment.spare is not None:
+            # Where words mean a whole group ("all red objects"), more of some kinds would be asked
+            # for; of the others there may be too few, so that some come twice.
+            kinds = [*(kind for kind in assignment.spare if kind not in present), *assignment.spare]
+            kinds *= 3
         order, extra = rng.permutation(len(kinds)), []
         for number in range(int(self.amount("objects"))):
             colour, shape = kinds[order[number]]
@@ -66,7 +74,8 @@ class Distractors(Perturbation):
         self, rng: np.random.Generator, assignment: Assignment, taken: list[Thing]
     ) -> tuple[float, float]:
         spots = np.array([(thing.x, thing.y) for thing in taken])
-        pads = np.array([(pad.x, pad.y) for pad in assignment.layout.pads])
+        pads = np.array([(pad.x, pad.y) for pad in assignment.layout.pads]).reshape(-1, 2)
+        spots = np.vstack([spots, np.reshape(assignment.spots, (-1, 2))])
         for _ in range(_TRIES):
             x, y = rng.uniform(*_AREA[0]), rng.uniform(*_AREA[1])
             if assignment.side is not None and abs(x - assignment.thing.x) < 0.06:
@@ -74,7 +83,9 @@ class Distractors(Perturbation):
             # 7 cm: the open gripper (11 cm with its fingers) over a neighbour does not touch it.
             if np.hypot(*(spots - (x, y)).T).min() < 0.07:
                 continue
-            if np.abs(pads - (x, y)).max(axis=1).min() > PAD_HALF + 0.03:
+            if np.abs(pads - (x, y)).max(axis=1).min(initial=1.0) <= PAD_HALF + 0.03:
+                continue
+            if is_free((x, y), (), assignment.layout.fixtures, room=0.045):
                 return float(x), float(y)
         raise DataError(f"No free place for {len(taken) + 1} objects on the table was found.")
 
@@ -89,7 +100,7 @@ class LayoutShift(Perturbation):
     axis: ClassVar[str] = "layout"
     changes: ClassVar[str] = (
         "Objects lie elsewhere in a larger area; the named one lies outside the area of training, "
-        "in reach."
+        "in reach. Where places depend on each other, all of it is shifted by the range."
     )
     ranges: ClassVar[dict[str, tuple[float, ...]]] = {
         "beyond_x_m": (0.008, 0.016, 0.024, 0.032, 0.04),
@@ -100,6 +111,8 @@ class LayoutShift(Perturbation):
         """See Perturbation. Raises DataError when no such arrangement is found."""
         if not self.level:
             return assignment
+        if assignment.pairs:
+            return self._reassign_suite(assignment, seed)
         rng, layout = self.rng(seed), assignment.layout
         beyond = np.array([self.amount("beyond_x_m"), self.amount("beyond_y_m")])
         bounds = np.array([X_RANGE, Y_RANGE]).T
@@ -112,6 +125,44 @@ class LayoutShift(Perturbation):
             if new and np.diff(np.sort(spots[:, 0])).min() >= LANE and is_clear(pads, spots):
                 return replace(assignment, layout=_move(layout, spots))
         raise DataError(f"No arrangement for layout:{self.level} was found at seed {seed}.")
+
+    def _reassign_suite(self, assignment: Assignment, seed: int) -> Assignment:
+        """The named object alone, or a loose one, lies outside the area of training."""
+        if assignment.spots or assignment.option in ("nearest", "middle"):
+            return self._shift(assignment)
+        rng, layout = self.rng(seed), assignment.layout
+        index = assignment.target or 0
+        others = [t for i, t in enumerate(layout.things) if i != index]
+        beyond = np.array([self.amount("beyond_x_m"), self.amount("beyond_y_m")])
+        bounds = np.array(AREA).T
+        middle, half = bounds.mean(axis=0), np.ptp(bounds, axis=0) / 2
+        for _ in range(_TRIES):
+            spot = middle + rng.uniform(-1, 1, 2) * (half + beyond)
+            out = ((np.abs(spot - middle) - half) / beyond).max()
+            x, y = map(float, spot)
+            if 1 - 1 / self.level < out and is_free((x, y), others, layout.fixtures, gap=GAP):
+                moved = replace(layout.things[index], x=x, y=y)
+                things = (*layout.things[:index], moved, *layout.things[index + 1 :])
+                return replace(assignment, layout=replace(layout, things=things))
+        raise DataError(f"No arrangement for layout:{self.level} was found at seed {seed}.")
+
+    def _shift(self, assignment: Assignment) -> Assignment:
+        """All of it moved outwards: lanes, free spots and who is in the middle stay true."""
+        layout, first = assignment.layout, assignment.layout.things[0]
+        dx = np.copysign(self.amount("beyond_x_m"), first.x - np.mean(AREA[0]))
+        dy = np.copysign(self.amount("beyond_y_m"), first.y - np.mean(AREA[1]))
+
+        def move(placed):
+            return tuple(replace(it, x=float(it.x + dx), y=float(it.y + dy)) for it in placed)
+
+        moved = replace(
+            layout,
+            things=move(layout.things),
+            pads=move(layout.pads),
+            fixtures=move(layout.fixtures),
+        )
+        spots = tuple((float(x + dx), float(y + dy)) for x, y in assignment.spots)
+        return replace(assignment, layout=moved, spots=spots)
 
 
 def _move(layout: Layout, spots: np.ndarray) -> Layout:
@@ -137,10 +188,17 @@ class ObjectSwap(Perturbation):
         """See Perturbation."""
         rng = self.rng(seed)
         things = []
+        compared = assignment.option in ("largest", "smallest")
+        wide = high = 0.0
         for thing in assignment.layout.things:
-            wide, high = rng.choice([-1.0, 1.0], size=2)
+            # What is compared by size stays in that order: the same factors for all.
+            if not (compared and things):
+                wide, high = rng.choice([-1.0, 1.0], size=2)
+            if thing.shape == "peg":  # must still fit its hole
+                wide = -1.0
             width = 1.0 + wide * self.amount("width_share")
             height = 1.0 + high * self.amount("height_share")
-            stretch = (width, width if thing.shape == "ball" else height)
+            height = width if thing.shape == "ball" else height
+            stretch = (thing.stretch[0] * width, thing.stretch[1] * height)
             things.append(replace(thing, stretch=stretch))
         return replace(assignment, layout=replace(assignment.layout, things=tuple(things)))

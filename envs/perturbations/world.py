@@ -13,8 +13,6 @@ from envs.perturbations.perturbation import Perturbation
 from envs.task import Assignment, Task
 from vla.types import Float32, Observation
 
-_STILL = np.array([0, 0, 0, 0, 0, 0, 1], dtype=np.float32)
-
 
 class PerturbedWorld(MujocoWorld):
     """A MujocoWorld that differs from the nominal one along one axis.
@@ -38,8 +36,9 @@ class PerturbedWorld(MujocoWorld):
         """See World."""
         self._edits.undo()
         self._seed = seed
-        self._late = deque([_STILL] * self._perturbation.delay)
-        return super().reset(seed=seed)
+        seen = super().reset(seed=seed)
+        self._late = deque([self.still()] * self._perturbation.delay)
+        return seen
 
     def command(self, action: Float32) -> None:
         """See MujocoWorld; with a delay, an earlier action is carried out instead."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from envs.layout import Scenery
 from envs.task import Assignment, SceneState, draw, height, other, word
 
 _TEMPLATES = ("lift the {thing}", "pick up the {thing}", "raise the {thing}")
@@ -13,6 +14,7 @@ class Lift:
 
     name = "lift"
     horizon = 90
+    scenery = Scenery()
 
     def sample(self, rng: np.random.Generator, *, paraphrase: bool = False) -> Assignment:
         """See Task."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from envs.layout import PAD_HALF
+from envs.layout import PAD_HALF, Scenery
 from envs.task import Assignment, SceneState, draw, height, other, word
 
 _TEMPLATES = (
@@ -17,6 +17,7 @@ class Place:
 
     name = "place"
     horizon = 140
+    scenery = Scenery()
 
     def sample(self, rng: np.random.Generator, *, paraphrase: bool = False) -> Assignment:
         """See Task."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from envs.layout import STRIP_EDGE
+from envs.layout import STRIP_EDGE, Scenery
 from envs.task import SIDES, Assignment, SceneState, draw, height, other, word
 
 _TEMPLATES = (
@@ -17,6 +17,7 @@ class Push:
 
     name = "push"
     horizon = 110
+    scenery = Scenery()
 
     def sample(self, rng: np.random.Generator, *, paraphrase: bool = False) -> Assignment:
         """See Task."""

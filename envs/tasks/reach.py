@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from envs.layout import Scenery
 from envs.task import Assignment, SceneState, draw, other, reach_point, word
 
 _TEMPLATES = ("reach the {thing}", "move to the {thing}", "go to the {thing}")
@@ -13,6 +14,7 @@ class Reach:
 
     name = "reach"
     horizon = 50
+    scenery = Scenery()
 
     def sample(self, rng: np.random.Generator, *, paraphrase: bool = False) -> Assignment:
         """See Task."""

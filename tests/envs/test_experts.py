@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from envs.config import TASKS, TabletopConfig
+from envs.config import CLASSIC, SUITE, TabletopConfig
 from envs.demonstrations import Disturbance
 from envs.experts import EXPERTS, ExpertController
 from envs.mujoco_world import MujocoWorld
@@ -41,15 +41,22 @@ def play(task, seeds, noise=0.0):
 LONGEST = {"reach": 25, "push": 60, "lift": 40, "place": 70}
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", CLASSIC)
 def test_expert_succeeds(task):
     success, ticks = play(task, range(5))
     assert success.all()
     assert ticks.max() <= LONGEST[task]
 
 
+@pytest.mark.parametrize("task", SUITE)
+def test_expert_of_the_suite_succeeds_in_half_the_time(task):
+    success, ticks = play(task, range(2))
+    assert success.all()
+    assert ticks.max() <= load_task(task).horizon / 2
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", CLASSIC)
 @pytest.mark.parametrize(("noise", "least"), [(0.0, 0.96), (1.0, 0.90)])
 def test_expert_succeeds_on_fifty_seeds(task, noise, least):
     success, _ = play(task, range(1000, 1050), noise)

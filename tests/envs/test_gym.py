@@ -7,18 +7,23 @@ from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 
 import envs.gym_adapter  # noqa: F401  (registers the ids)
-from envs.config import TASKS, GymWorldConfig, TabletopConfig
+from envs.config import CLASSIC, TASKS, GymWorldConfig, TabletopConfig
 from envs.gym_world import GymWorld
 from vla.errors import ConfigError
 
 IDS = {task: f"vla/Tabletop{task.capitalize()}-v0" for task in TASKS}
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [*CLASSIC, "stow", "button"])
 def test_registered_env_passes_the_checker(task):
     env = gymnasium.make(IDS[task], render_mode="rgb_array")
     check_env(env.unwrapped)
     env.close()
+
+
+def test_every_task_is_registered():
+    assert set(IDS.values()) <= set(gymnasium.registry)
+    assert len(IDS) == 20
 
 
 def test_env_shows_the_worlds_episode():

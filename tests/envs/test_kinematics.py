@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.arms import DH, FINGERTIP, FLANGE
+from envs.arms.primitive import DH, FINGERTIP, FLANGE
 from envs.body import JOINT_LIMITS
 from envs.kinematics import DOWN, ArmKinematics
 

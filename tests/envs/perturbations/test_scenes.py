@@ -6,8 +6,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from envs.config import AXES, TASKS, TabletopConfig
+from envs.config import AXES, CLASSIC, SUITE, TabletopConfig
+from envs.draft import GAP
 from envs.experts import EXPERTS
+from envs.fixtures import HOLE_HALF
 from envs.layout import LANE, PAD_HALF, X_RANGE, Y_RANGE, is_clear
 from envs.perturbations import load_perturbation
 from envs.perturbations.perturbation import LEVELS
@@ -123,7 +125,7 @@ def test_commands_come_late():
 def test_experts_succeed_at_level_1(axis):
     """The scripted experts see the truth, so pictures and noise of the state do not matter."""
     failed = []
-    for task in TASKS:
+    for task in CLASSIC:
         world = TabletopConfig(perturbation=f"{axis}:1", image_size=16).build(task)
         for seed in (1_000_000, 1_000_001, 1_000_002):
             world.reset(seed=seed)
@@ -135,3 +137,45 @@ def test_experts_succeed_at_level_1(axis):
                 failed.append((task, seed))
         world.close()
     assert not failed
+
+
+@pytest.mark.parametrize("task", SUITE)
+def test_axes_keep_the_suites_sentences_true(task):
+    """Whatever lies where, the words still mean the same things and nothing is done already."""
+    for axis in ("distractors", "layout", "object_swap"):
+        perturbation = load_perturbation(axis, 5)
+        for seed in SEEDS[:8]:
+            plain = sample(task, seed)
+            asked = perturbation.reassign(plain, seed)
+            assert (asked.instruction, asked.named) == (plain.instruction, plain.named)
+            names = [thing.name for thing in asked.layout.things]
+            assert names == [thing.name for thing in plain.layout.things]
+            spots = np.array([(thing.x, thing.y) for thing in asked.layout.things])
+            gaps = np.linalg.norm(spots[:, None] - spots[None], axis=2)
+            assert (gaps + np.eye(len(spots))).min() > GAP - 1e-9
+
+
+def test_comparisons_by_size_survive_other_sizes():
+    axis = load_perturbation("object_swap", 5)
+    for seed in SEEDS:
+        asked = axis.reassign(sample("comparison", seed), seed)
+        widths = [thing.half_width for thing in asked.layout.things[:3]]
+        if asked.option == "largest":
+            assert widths[0] == max(widths)
+        if asked.option == "smallest":
+            assert widths[0] == min(widths)
+
+
+def test_distractors_never_join_a_named_group():
+    for seed in SEEDS:
+        assignment = sample("collect", seed)
+        colour = assignment.thing.colour
+        extra = load_perturbation("distractors", 5).draw(assignment, seed)
+        assert len(extra) == 5
+        assert all(thing.colour != colour for thing in extra)
+
+
+def test_pegs_of_any_size_fit_their_holes():
+    for seed in SEEDS:
+        asked = load_perturbation("object_swap", 5).reassign(sample("peg", seed), seed)
+        assert asked.thing.half_width < HOLE_HALF - 0.002

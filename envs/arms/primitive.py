@@ -9,6 +9,7 @@ gripper collides.
 import mujoco
 import numpy as np
 
+from envs.arms.arm import Arm
 from envs.body import JOINT_LIMITS
 
 DH = (
@@ -32,9 +33,9 @@ POSTURE = (0.0, 0.0, 0.0, -2.2, 0.0, 2.2, np.pi / 4)
 """A natural posture over the table, radians: the seed and the bias of the inverse kinematics."""
 
 _MASSES = (4.97, 0.65, 3.23, 3.59, 1.23, 1.67, 0.74)
-_STIFFNESS = (6000.0, 6000.0, 5000.0, 5000.0, 2500.0, 2500.0, 2000.0)
-_DAMPING = (220.0, 220.0, 160.0, 160.0, 60.0, 60.0, 45.0)
-_TORQUE = (87.0, 87.0, 87.0, 87.0, 30.0, 30.0, 30.0)
+STIFFNESS = (6000.0, 6000.0, 5000.0, 5000.0, 2500.0, 2500.0, 2000.0)
+DAMPING = (220.0, 220.0, 160.0, 160.0, 60.0, 60.0, 45.0)
+TORQUE = (87.0, 87.0, 87.0, 87.0, 30.0, 30.0, 30.0)
 
 _WHITE = (0.90, 0.91, 0.92, 1.0)
 _GREY = (0.36, 0.38, 0.42, 1.0)
@@ -87,8 +88,8 @@ def add_arm(spec: mujoco.MjSpec) -> None:
         shapes = _SHAPES[index]
         for radius, start, end, colour in shapes:
             _capsule(body, radius, start, end, colour, _MASSES[index] / len(shapes))
-        actuator = _actuator(spec, f"joint{index + 1}", JOINT_LIMITS[index], _TORQUE[index])
-        actuator.set_to_position(kp=_STIFFNESS[index], kv=_DAMPING[index])
+        actuator = _actuator(spec, f"joint{index + 1}", JOINT_LIMITS[index], TORQUE[index])
+        actuator.set_to_position(kp=STIFFNESS[index], kv=DAMPING[index])
     _add_hand(spec, body)
 
 
@@ -188,3 +189,15 @@ def _box(
         contype=4 if collides else 0,
         conaffinity=2 if collides else 0,
     )
+
+
+PRIMITIVE = Arm(
+    add=add_arm,
+    posture=POSTURE,
+    fingers=("finger_left", "finger_right"),
+    open_at=FINGER_TRAVEL,
+    shut_at=0.0,
+    open_control=FINGER_TRAVEL,
+    shut_control=0.0,
+    touching=("hand", "finger_left", "finger_right"),
+)
