@@ -19,6 +19,7 @@ from configs.data_jobs import (
     DataViewJob,
 )
 from configs.serve_job import ServeJob
+from envs.benchmarks.config import MetaworldConfig
 from envs.config import GymWorldConfig, TabletopConfig, WorldConfig
 from policies.backbones.config import AutoBackboneConfig, TinyConfig
 from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
@@ -52,7 +53,11 @@ GROUPS: dict[str, dict[str, type]] = {
         "diffusion": DiffusionConfig,
         "tokens": TokensConfig,
     },
-    "world": {"tabletop": TabletopConfig, "gym": GymWorldConfig},
+    "world": {
+        "tabletop": TabletopConfig,
+        "gym": GymWorldConfig,
+        "metaworld": MetaworldConfig,
+    },
     "robot": {"sim_arm": SimArmConfig},
     "data": {"store": StoreConfig, "mixture": MixtureConfig},
     "source": {

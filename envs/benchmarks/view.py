@@ -4,7 +4,6 @@ Gymnasium's off-screen viewer never makes its GL context current, so that two en
 one process draw each other's meshes; `SceneRenderer` does.
 """
 
-import copy
 import weakref
 from collections.abc import Mapping
 
@@ -59,6 +58,7 @@ class SceneView:
         self._quality = quality
         self._renderers: dict[tuple[int, int], SceneRenderer] = {}
         self._latest: weakref.ref[LatePictures] | None = None
+        self._spare: list[mujoco.MjData] = []
         self._closed = False
 
     def look(self) -> LatePictures:
@@ -72,8 +72,11 @@ class SceneView:
         latest = self._latest() if self._latest is not None else None
         self._latest = None
         if latest is not None and not latest.drawn:
-            past = copy.copy(self._data)
+            # A copy into a used MjData takes 7 microseconds; making one takes 400.
+            past = self._spare.pop() if self._spare else mujoco.MjData(self._model)
+            mujoco.mj_copyData(past, self._model, self._data)
             latest.redirect(lambda: self._draw(past))
+            weakref.finalize(latest, self._spare.append, past)
 
     def close(self) -> None:
         """Free the GL contexts; idempotent."""
