@@ -20,6 +20,12 @@ from configs.data_jobs import (
 )
 from configs.serve_job import ServeJob
 from envs.benchmarks.config import MetaworldConfig
+from envs.benchmarks.config_arms import (
+    AlohaWorldConfig,
+    KitchenConfig,
+    LiberoWorldConfig,
+    PushtWorldConfig,
+)
 from envs.config import GymWorldConfig, TabletopConfig, WorldConfig
 from policies.backbones.config import AutoBackboneConfig, TinyConfig
 from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
@@ -57,6 +63,10 @@ GROUPS: dict[str, dict[str, type]] = {
         "tabletop": TabletopConfig,
         "gym": GymWorldConfig,
         "metaworld": MetaworldConfig,
+        "kitchen": KitchenConfig,
+        "libero": LiberoWorldConfig,
+        "aloha": AlohaWorldConfig,
+        "pusht": PushtWorldConfig,
     },
     "robot": {"sim_arm": SimArmConfig},
     "data": {"store": StoreConfig, "mixture": MixtureConfig},

@@ -1,4 +1,4 @@
-"""Public benchmarks as choices of `world`; nothing heavy is imported before `build`."""
+"""Meta-World as a choice of `world`, and what all benchmarks ask; `build` imports the rest."""
 
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -28,11 +28,14 @@ class BenchmarkConfig(WorldConfig):
     quality: str = "fast"
     horizon: int = 500
 
-    def check(self, suites: dict[str, tuple[str, ...]]) -> list[str]:
-        """`tasks` with the names of `suites` spelled out, each once. Raises ConfigError."""
+    def check(self, suites: dict[str, tuple[str, ...]], *, least: int = 1) -> list[str]:
+        """`tasks` with the names of `suites` spelled out, each once.
+
+        Raises ConfigError for unknown names, or a horizon below `least`.
+        """
         choose("quality", self.quality, dict.fromkeys(QUALITIES))
-        if self.horizon < 1:
-            raise ConfigError(f"horizon is {self.horizon}; give at least one tick.")
+        if self.horizon < least:
+            raise ConfigError(f"horizon is {self.horizon}; give at least {least} ticks.")
         known = dict.fromkeys((*suites, *(task for tasks in suites.values() for task in tasks)))
         for name in self.tasks:
             choose("task", name, known)

@@ -68,16 +68,15 @@ def record_benchmark_episode(
     times: list[float] = []
     while not world.outcome().ended:
         action = expert(world.simulator)
-        images.append(observation.images)
+        images.append(dict(observation.images))  # drawn now: kept copies of the scene are larger
         states.append(observation.state[0])
         actions.append(action)
         times.append(observation.time)
         observation = world.step(push(action))
     if not world.outcome().success:
         return None
-    # Only now are the pictures drawn: a failed attempt costs no frame.
     return Trajectory(
-        images={name: np.concatenate([late[name] for late in images]) for name in body.cameras},
+        images={name: np.concatenate([seen[name] for seen in images]) for name in body.cameras},
         state=np.stack(states),
         action=np.stack(actions),
         instruction=observation.instruction,

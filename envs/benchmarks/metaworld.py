@@ -4,6 +4,7 @@ The scene, the camera's place and the turned picture are those of LeRobot's envi
 set, so that in quality "full" the frames are the same to the pixel; see the test.
 """
 
+import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -129,5 +130,8 @@ class MetaworldExpert:
 
     def __call__(self, simulator: MetaworldSimulator) -> Float32:
         """The action (4,) for the present state."""
-        action = self._policy.get_action(simulator.observe_all())
+        with warnings.catch_warnings():
+            # "Constant(s) may be too high. Environments clip response": so do we, below.
+            warnings.simplefilter("ignore", UserWarning)
+            action = self._policy.get_action(simulator.observe_all())
         return np.clip(action, -1.0, 1.0).astype(np.float32)

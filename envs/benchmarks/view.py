@@ -16,6 +16,8 @@ from vla.errors import ContractError
 from vla.pictures import LatePictures, Pictures
 
 View = str | mujoco.MjvCamera
+SPARE = 4
+"""Used copies of a scene's state to keep: a rollout needs two, and each holds about 1 MB."""
 
 
 class SceneView:
@@ -76,7 +78,11 @@ class SceneView:
             past = self._spare.pop() if self._spare else mujoco.MjData(self._model)
             mujoco.mj_copyData(past, self._model, self._data)
             latest.redirect(lambda: self._draw(past))
-            weakref.finalize(latest, self._spare.append, past)
+            weakref.finalize(latest, self._give_back, past)
+
+    def _give_back(self, past: mujoco.MjData) -> None:
+        if len(self._spare) < SPARE:
+            self._spare.append(past)
 
     def close(self) -> None:
         """Free the GL contexts; idempotent."""
