@@ -1,10 +1,10 @@
 """Evaluating one policy on Meta-World: `vla eval`'s machinery against lerobot-eval's (0.6.1).
 
-    python benchmarks/evaluation.py [--tasks push-v3] [--episodes 2] [--execute 100]
+    python benchmarks/evaluation.py [--tasks push-v3] [--episodes 2] [--execute 100] [--ticks 500]
 
 Both sides load the same LeRobot checkpoint (a small ACT with random weights, written here), play
-the same episodes (equal seeds give equal layouts) of 500 ticks with 480-pixel pictures in two
-processes. "full" draws what LeRobot draws, equal to the pixel (tests/envs/benchmarks); "fast"
+the same episodes (equal seeds give equal layouts) with 480-pixel pictures in two processes; both
+replan every `execute` ticks (100 is ACT's default). "full" draws what LeRobot draws, equal to the pixel (tests/envs/benchmarks); "fast"
 leaves out shadows, reflections and anti-aliasing. lerobot-eval is run by its own functions
 (make_env, make_policy, eval_policy_all) without the films that its command line always draws.
 Times are of the whole evaluation, our worker processes' start and both sides' building of
@@ -25,6 +25,7 @@ from pathlib import Path
 
 SIZE = 480
 FIRST_SEED = 1_000_000
+HORIZON = 500
 
 
 def write_checkpoint(folder: Path, *, execute: int) -> None:
@@ -57,14 +58,17 @@ def write_checkpoint(folder: Path, *, execute: int) -> None:
         processor.save_pretrained(folder)
 
 
-def run_ours(folder: Path, tasks: list[str], episodes: int, *, quality: str, execute: int) -> dict:
+def run_ours(
+    folder: Path, tasks: list[str], episodes: int, *, quality: str, execute: int, ticks: int
+) -> dict:
     """Episodes per minute and what they cost."""
     from configs.restoring import load_policy
     from envs.benchmarks.config import MetaworldConfig
     from vla.evaluation.evaluate import evaluate
     from vla.runtime.config import ControlConfig
 
-    world = MetaworldConfig(tasks=tasks, image_size=SIZE, quality=quality, words="lerobot")
+    world = MetaworldConfig(tasks=tasks, image_size=SIZE, quality=quality, words="lerobot",
+                            horizon=ticks)  # fmt: skip
     policy, _ = load_policy(str(folder), device="cpu", embodiment=world.embodiment())
     with tempfile.TemporaryDirectory() as results:
         began, spent = time.perf_counter(), cpu_seconds()
@@ -78,8 +82,11 @@ def run_ours(folder: Path, tasks: list[str], episodes: int, *, quality: str, exe
     return report(seconds, spent, sum(e.steps for e in done.episodes), successes)
 
 
-def run_lerobot(folder: Path, tasks: list[str], episodes: int) -> dict:
+def run_lerobot(folder: Path, tasks: list[str], episodes: int, *, ticks: int) -> dict:
     """The same by LeRobot's functions, two environments in two processes."""
+    import functools
+
+    import lerobot.envs.metaworld
     import torch
     from lerobot.configs import PreTrainedConfig
     from lerobot.envs import close_envs, make_env, make_env_pre_post_processors
@@ -87,6 +94,9 @@ def run_lerobot(folder: Path, tasks: list[str], episodes: int) -> dict:
     from lerobot.policies import make_policy, make_pre_post_processors
     from lerobot.scripts.lerobot_eval import eval_policy_all
 
+    if ticks != HORIZON:  # its horizon is no option
+        build = lerobot.envs.metaworld.MetaworldEnv
+        lerobot.envs.metaworld.MetaworldEnv = functools.partial(shorten, build, ticks)
     settings = PreTrainedConfig.from_pretrained(folder)
     settings.pretrained_path = folder
     env = MetaworldEnv(task=",".join(tasks))
@@ -104,9 +114,16 @@ def run_lerobot(folder: Path, tasks: list[str], episodes: int) -> dict:
     seconds = time.perf_counter() - began
     close_envs(envs)
     successes = [ok for task in info["per_task"] for ok in task["metrics"]["successes"]]
-    # Its report does not say how long an episode was; a failed one has 500 ticks.
-    ticks = 500 * len(successes) if not any(successes) else 0
-    return report(seconds, cpu_seconds() - spent, ticks, successes)
+    # Its report does not say how long an episode was; a failed one has all ticks.
+    played = ticks * len(successes) if not any(successes) else 0
+    return report(seconds, cpu_seconds() - spent, played, successes)
+
+
+def shorten(build, ticks: int, **options):
+    """One of LeRobot's environments with another horizon."""
+    env = build(**options)
+    env._max_episode_steps = ticks
+    return env
 
 
 def report(seconds: float, spent: float, ticks: int, successes: list[bool]) -> dict:
@@ -134,6 +151,7 @@ def main() -> None:
     parser.add_argument("--tasks", default="push-v3")
     parser.add_argument("--episodes", type=int, default=2)
     parser.add_argument("--execute", type=int, default=100)
+    parser.add_argument("--ticks", type=int, default=HORIZON)
     parser.add_argument("--side", choices=("lerobot", "full", "fast"))
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
@@ -141,11 +159,11 @@ def main() -> None:
     if options.side:
         with contextlib.redirect_stdout(sys.stderr):
             if options.side == "lerobot":
-                result = run_lerobot(options.folder, tasks, options.episodes)
+                result = run_lerobot(options.folder, tasks, options.episodes, ticks=options.ticks)
             else:
                 result = run_ours(
                     options.folder, tasks, options.episodes,
-                    quality=options.side, execute=options.execute,
+                    quality=options.side, execute=options.execute, ticks=options.ticks,
                 )  # fmt: skip
         print(json.dumps(result))
         return
@@ -156,8 +174,12 @@ def main() -> None:
         for side in ("fast", "full", "lerobot"):
             command = [sys.executable, __file__, "--side", side, "--folder", str(folder)]
             command += ["--tasks", options.tasks, "--episodes", str(options.episodes)]
-            command += ["--execute", str(options.execute)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            command += ["--execute", str(options.execute), "--ticks", str(options.ticks)]
+            # LeRobot's viewer needs the GL named before Python starts.
+            place_gl = {"MUJOCO_GL": "egl", **os.environ}
+            done = subprocess.run(
+                command, stdout=subprocess.PIPE, text=True, check=True, env=place_gl
+            )
             results[side] = json.loads(done.stdout.strip().splitlines()[-1])
             print(side, results[side], file=sys.stderr)
     theirs = results["lerobot"]
@@ -171,8 +193,14 @@ def main() -> None:
     }
     print(
         json.dumps(
-            {"execute": options.execute, "tasks": tasks, "load": os.getloadavg()[0], **results,
-             "ratios": ratios}  # fmt: skip
+            {
+                "execute": options.execute,
+                "tasks": tasks,
+                "horizon": options.ticks,
+                "load": os.getloadavg()[0],
+                **results,
+                "ratios": ratios,
+            }  # fmt: skip
         )
     )
 

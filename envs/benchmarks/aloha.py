@@ -42,9 +42,7 @@ def aloha_embodiment(*, height: int, width: int, quality: str) -> Embodiment:
                     Axis(name=f"{side}_{name}", unit="rad", low=low, high=high, frame="joint")
                     for name, (low, high) in zip(JOINTS, LIMITS, strict=True)
                 ),
-                Axis(
-                    name=f"{side}_gripper", unit="1", low=-reach, high=1 + reach, frame="joint"
-                ),
+                Axis(name=f"{side}_gripper", unit="1", low=-reach, high=1 + reach, frame="joint"),
             )
         )
 
@@ -81,9 +79,7 @@ class AlohaSimulator:
         physics = self._inner.physics
         model, data = physics.model.ptr, physics.data.ptr
         mujoco.mj_forward(model, data)
-        self._view = SceneView(
-            model, data, cameras=cameras, views={"top": "top"}, quality=quality
-        )
+        self._view = SceneView(model, data, cameras=cameras, views={"top": "top"}, quality=quality)
         self._joints = np.zeros(14)
 
     def begin(self, seed: int) -> None:

@@ -62,9 +62,7 @@ class KitchenConfig(BenchmarkConfig):
             task, cameras=body.cameras, quality=self.quality, start_noise=self.start_noise
         )
         words = TASKS[task][1]
-        return BenchmarkWorld(
-            simulator, body, task=task, instruction=words, horizon=self.horizon
-        )
+        return BenchmarkWorld(simulator, body, task=task, instruction=words, horizon=self.horizon)
 
 
 @dataclass(kw_only=True, slots=True)

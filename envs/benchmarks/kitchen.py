@@ -44,9 +44,7 @@ def kitchen_embodiment(*, image_size: int, quality: str) -> Embodiment:
             Axis(name=f"{name}_velocity", unit="1", low=-1.0, high=1.0, frame="joint")
             for name in (*joints, *fingers)
         ),
-        cameras={
-            "front": Camera(height=image_size, width=image_size, source=f"kitchen:{quality}")
-        },
+        cameras={"front": Camera(height=image_size, width=image_size, source=f"kitchen:{quality}")},
         hz=HZ,
     )
 

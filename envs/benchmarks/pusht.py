@@ -19,9 +19,7 @@ def pusht_embodiment(*, image_size: int) -> Embodiment:
         return tuple(Axis(name=name, unit="px", low=0.0, high=512.0) for name in ("x", "y"))
 
     camera = Camera(height=image_size, width=image_size, source="pusht")
-    return Embodiment(
-        name="pusht", state=axes(), action=axes(), cameras={"top": camera}, hz=HZ
-    )
+    return Embodiment(name="pusht", state=axes(), action=axes(), cameras={"top": camera}, hz=HZ)
 
 
 class PushtSimulator:

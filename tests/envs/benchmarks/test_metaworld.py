@@ -21,7 +21,7 @@ def test_tasks_and_groups_are_those_of_the_field():
     from metaworld.env_dict import ALL_V3_ENVIRONMENTS, MT10_V3
 
     assert set(TASKS) == set(ALL_V3_ENVIRONMENTS)
-    assert MT10 == tuple(MT10_V3)
+    assert tuple(MT10_V3) == MT10
     path = Path(find_spec("lerobot").origin).parent / "envs" / "metaworld_config.json"
     public = json.loads(path.read_text())["DIFFICULTY_TO_TASKS"]
     assert {level: set(SUITES[level]) for level in DIFFICULTIES} == {
