@@ -4,9 +4,10 @@
 
 Both sides load the same LeRobot checkpoint (a small ACT with random weights, written here), play
 the same episodes (equal seeds give equal layouts) with 480-pixel pictures in two processes; both
-replan every `execute` ticks (100 is ACT's default). "full" draws what LeRobot draws, equal to the pixel (tests/envs/benchmarks); "fast"
-leaves out shadows, reflections and anti-aliasing. lerobot-eval is run by its own functions
-(make_env, make_policy, eval_policy_all) without the films that its command line always draws.
+replan every `execute` ticks (100 is ACT's default). "full" draws what LeRobot draws, equal to the
+pixel (tests/envs/benchmarks); "fast" leaves out shadows, reflections and anti-aliasing.
+lerobot-eval is run by its own functions (make_env, make_policy, eval_policy_all) without the films
+that its command line always draws.
 Times are of the whole evaluation, our worker processes' start and both sides' building of
 environments included, imports and loading of the policy in the main process not. Ends with one
 JSON line.
@@ -200,7 +201,7 @@ def main() -> None:
                 "load": os.getloadavg()[0],
                 **results,
                 "ratios": ratios,
-            }  # fmt: skip
+            }
         )
     )
 

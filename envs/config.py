@@ -48,7 +48,7 @@ class WorldConfig:
         return ["given"]
 
     def list_groups(self) -> dict[str, list[str]]:
-        """Groups of tasks that the field reports on, e.g. by difficulty; empty where it has none."""
+        """Groups of tasks that the field reports on, e.g. by difficulty; may be empty."""
         return {}
 
     def under(self, condition: str) -> Self:

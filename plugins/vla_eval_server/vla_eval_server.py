@@ -104,7 +104,9 @@ class PolicyModelServer(PredictModelServer):
             images[name] = picture[None]
         state = np.asarray(message.get("state", ()), np.float32).reshape(-1)
         if state.size != len(body.state):
-            raise ServingError(f"The state has {state.size} numbers; {body.name} {len(body.state)}.")
+            raise ServingError(
+                f"The state has {state.size} numbers; {body.name} {len(body.state)}."
+            )
         return Observation(
             images=images,
             state=state[None],

@@ -88,7 +88,7 @@ def test_what_is_missing_is_named():
 
     server = PolicyModelServer(Counting(), execute=4)
     context = SessionContext("session", "episode")
-    with pytest.raises(ServingError, match="'front'.*agentview"):
+    with pytest.raises(ServingError, match=r"'front'.*agentview"):
         server.predict(message(0), context)
     server = PolicyModelServer(Counting(), cameras={"front": "agentview"}, params={"send_state": 1})
     with pytest.raises(ServingError, match="3 numbers"):

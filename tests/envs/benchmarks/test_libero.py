@@ -160,6 +160,7 @@ def test_the_packages_config_is_written_whole(tmp_path):
     assert set(written) == {"benchmark_root", "bddl_files", "init_states", "datasets", "assets"}
 
 
+@pytest.mark.slow  # imports torch
 def test_initial_states_are_read_without_running_pickled_code(tmp_path):
     import torch
 

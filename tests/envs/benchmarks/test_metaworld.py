@@ -1,5 +1,7 @@
 """Meta-World: groups, words, seeds, several worlds in one process, the experts."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -79,7 +81,7 @@ def test_worlds_in_one_process_do_not_disturb_each_other():
 
 
 def test_the_expert_succeeds_and_its_actions_repeat_the_episode():
-    config = MetaworldConfig(tasks=["drawer-close-v3"], image_size=32)
+    config = MetaworldConfig(tasks=["drawer-close-v3"], image_size=32, horizon=150)
     world, expert = config.build("drawer-close-v3"), config.find_expert("drawer-close-v3")
     episode = record_benchmark_episode(world, expert, seed=2**32)
     assert episode.success
@@ -97,6 +99,7 @@ def test_the_expert_succeeds_and_its_actions_repeat_the_episode():
     assert world.outcome().success
     noisy = record_benchmark_episode(world, expert, seed=2**32, noise=1.0)
     assert np.abs(noisy.state[: len(episode)] - episode.state[: len(noisy)]).max() > 1e-3
+    world.horizon = 5
     assert record_benchmark_episode(world, lambda _: np.zeros(4, np.float32), seed=1) is None
     world.close()
 
@@ -106,3 +109,27 @@ def test_noise_spares_the_gripper():
     added = np.array([push(np.zeros(4, np.float32)) for _ in range(3000)])
     assert (added[:, 3] == 0).all()
     assert 0.1 < (added[:, 0] != 0).mean() < 0.6
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_full_quality_is_lerobots_picture_to_the_pixel(monkeypatch):
+    """Their first frame shows the goal of the episode before; all others are compared."""
+    monkeypatch.setenv("MUJOCO_GL", os.environ.get("MUJOCO_GL", "egl"))
+    from lerobot.envs.metaworld import MetaworldEnv
+
+    config = MetaworldConfig(tasks=["push-v3"], image_size=480, quality="full", words="lerobot")
+    world = config.build("push-v3")
+    theirs = MetaworldEnv("push-v3", obs_type="pixels_agent_pos")
+    seen, _ = theirs.reset(seed=3)
+    ours = world.reset(seed=3)
+    np.testing.assert_allclose(seen["agent_pos"], ours.state[0], atol=1e-6)
+    assert theirs.task_description == ours.instruction
+    action = np.array([0.5, -1, 0.2, 1], np.float32)
+    for _ in range(3):
+        seen, *_ = theirs.step(action)
+        ours = world.step(action)
+        np.testing.assert_array_equal(seen["pixels"], ours.images["corner2"][0])
+        np.testing.assert_allclose(seen["agent_pos"], ours.state[0], atol=1e-6)
+    world.close()
+    theirs.close()
