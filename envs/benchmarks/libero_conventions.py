@@ -8,15 +8,6 @@ import numpy as np
 
 from vla.types import Float32, Uint8
 
-STEP_BUDGETS = {
-    "libero_spatial": 280,
-    "libero_object": 280,
-    "libero_goal": 300,
-    "libero_10": 520,
-    "libero_90": 400,
-}
-"""Ticks per episode by suite; OpenVLA's paper used 220 for Spatial."""
-
 SETTLE_STEPS = 10
 """Ticks of `SETTLE_ACTION` after a reset, in which objects fall into place; they do not count."""
 SETTLE_ACTION = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0)

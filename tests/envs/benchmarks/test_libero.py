@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from envs.benchmarks.config_arms import LiberoWorldConfig
+from envs.benchmarks.config_arms import STEP_BUDGETS, LiberoWorldConfig
 from envs.benchmarks.libero import (
     LiberoSimulator,
     libero_embodiment,
@@ -20,7 +20,6 @@ from envs.benchmarks.libero_conventions import (
     OPEN,
     SETTLE_ACTION,
     SETTLE_STEPS,
-    STEP_BUDGETS,
     assemble_state,
     to_rotation_vector,
     turn_upright,
