@@ -104,7 +104,7 @@ def run_lerobot(folder: Path, tasks: list[str], episodes: int, *, ticks: int) ->
     policy = make_policy(cfg=settings, env_cfg=env).eval()
     before, after = make_pre_post_processors(settings, pretrained_path=str(folder))
     env_before, env_after = make_env_pre_post_processors(env_cfg=env, policy_cfg=settings)
-    began, spent = time.perf_counter(), cpu_seconds()
+    began = time.perf_counter()
     envs = make_env(env, n_envs=min(2, episodes), use_async_envs=True)
     with torch.no_grad():
         info = eval_policy_all(
@@ -117,7 +117,8 @@ def run_lerobot(folder: Path, tasks: list[str], episodes: int, *, ticks: int) ->
     successes = [ok for task in info["per_task"] for ok in task["metrics"]["successes"]]
     # Its report does not say how long an episode was; a failed one has all ticks.
     played = ticks * len(successes) if not any(successes) else 0
-    return report(seconds, cpu_seconds() - spent, played, successes)
+    # Its environments are children of a fork server, whose processor time nobody hands on.
+    return report(seconds, None, played, successes)
 
 
 def shorten(build, ticks: int, **options):
@@ -127,13 +128,13 @@ def shorten(build, ticks: int, **options):
     return env
 
 
-def report(seconds: float, spent: float, ticks: int, successes: list[bool]) -> dict:
+def report(seconds: float, spent: float | None, ticks: int, successes: list[bool]) -> dict:
     """What both sides tell."""
     episodes = len(successes)
     return {
         "episodes_per_minute": round(60 * episodes / seconds, 2),
         "seconds": round(seconds, 1),
-        "cpu_seconds_per_episode": round(spent / episodes, 2),
+        "cpu_seconds_per_episode": None if spent is None else round(spent / episodes, 2),
         "episodes": episodes,
         "ticks": ticks,
         "successes": int(sum(successes)),
@@ -185,12 +186,8 @@ def main() -> None:
             print(side, results[side], file=sys.stderr)
     theirs = results["lerobot"]
     ratios = {
-        f"{side}_{name}": round(a / b, 1)
+        side: round(results[side]["episodes_per_minute"] / theirs["episodes_per_minute"], 1)
         for side in ("full", "fast")
-        for name, a, b in (
-            ("wall", results[side]["episodes_per_minute"], theirs["episodes_per_minute"]),
-            ("cpu", theirs["cpu_seconds_per_episode"], results[side]["cpu_seconds_per_episode"]),
-        )
     }
     print(
         json.dumps(
