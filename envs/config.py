@@ -55,6 +55,10 @@ class WorldConfig:
             )
         return ["given"]
 
+    def list_groups(self) -> dict[str, list[str]]:
+        """Groups of tasks that the field reports on, e.g. by difficulty; may be empty."""
+        return {}
+
     def under(self, condition: str) -> Self:
         """The same world under one of `list_conditions`."""
         self.list_conditions([condition])

@@ -10,10 +10,13 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from typing import Any
 
 import mujoco
 import numpy as np
 
+from envs.benchmarks.config import BenchmarkConfig
+from envs.benchmarks.demonstrations import record_benchmark_episode
 from envs.body import MAX_MOVE, MAX_TURN
 from envs.config import TabletopConfig
 from envs.experts import EXPERTS, Expert
@@ -102,7 +105,7 @@ def record_episode(
 
 
 def record_demonstrations(
-    config: TabletopConfig,
+    config: TabletopConfig | BenchmarkConfig,
     *,
     tasks: Sequence[str],
     episodes_per_task: int,
@@ -159,9 +162,9 @@ def record_demonstrations(
 class _Bench:
     """One process's worlds, built as they are needed."""
 
-    def __init__(self, config: TabletopConfig):
+    def __init__(self, config: TabletopConfig | BenchmarkConfig):
         self._config = config
-        self._worlds: dict[str, MujocoWorld] = {}
+        self._worlds: dict[str, Any] = {}
 
     def record(self, task: str, episode: int, seed: int, noise: float) -> Trajectory:
         """The first scene of this job's own sequence of scenes that the expert manages."""
@@ -171,13 +174,20 @@ class _Bench:
         scenes = np.random.SeedSequence(key).generate_state(_ATTEMPTS, np.uint32)
         for scene in scenes:
             number = int(scene) + 2**32
-            found = record_episode(self._worlds[task], EXPERTS[task], seed=number, noise=noise)
+            found = self._play(task, number, noise)
             if found is not None:
                 return found
         raise DataError(
             f"The expert of {task!r} failed {_ATTEMPTS} scenes in a row at noise {noise}; "
             "lower the noise."
         )
+
+    def _play(self, task: str, seed: int, noise: float) -> Trajectory | None:
+        world = self._worlds[task]
+        if isinstance(self._config, BenchmarkConfig):
+            expert = self._config.find_expert(task)
+            return record_benchmark_episode(world, expert, seed=seed, noise=noise)
+        return record_episode(world, EXPERTS[task], seed=seed, noise=noise)
 
     def close(self) -> None:
         for world in self._worlds.values():
@@ -188,7 +198,7 @@ _bench: _Bench | None = None
 """A worker process's own bench: the pool's initializer has no other place to leave it."""
 
 
-def _set_up(config: TabletopConfig) -> None:
+def _set_up(config: TabletopConfig | BenchmarkConfig) -> None:
     global _bench
     _bench = _Bench(config)
 

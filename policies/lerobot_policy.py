@@ -19,6 +19,8 @@ from vla.errors import CheckpointError, EmbodimentMismatch, ShapeError
 from vla.types import ActionChunk, Observation
 
 ACTION = "action"
+LONE_IMAGE = "observation.image"
+"""LeRobot's key for the picture of an environment with one unnamed camera."""
 
 
 class LerobotPolicy:
@@ -137,6 +139,8 @@ def _map_cameras(
     names = {
         config.cameras.get(name, f"observation.images.{name}"): name for name in embodiment.cameras
     }
+    if keys == [LONE_IMAGE] and len(embodiment.cameras) == 1 and not config.cameras:
+        names = {LONE_IMAGE: next(iter(embodiment.cameras))}
     if len(names) < len(embodiment.cameras):
         raise EmbodimentMismatch(f"Two cameras have one key: {config.cameras}; give each its own.")
     lacking = sorted(set(keys) - set(names))

@@ -18,7 +18,8 @@ MAY_IMPORT = {
 }
 # Where each heavy package may be imported, as path prefixes.
 HEAVY = {
-    "torch": ("policies/", "vla/training/", "vla/data/loader", "vla/data/batch", "vla/data/augment",
+    "torch": ("policies/", "envs/benchmarks/libero", "vla/training/", "vla/data/loader",
+              "vla/data/batch", "vla/data/augment",
               "vla/data/mixture",
               "vla/data/window_reader", "vla/data/shared_images", "vla/data/torch_dataset",
               "configs/"),

@@ -6,6 +6,7 @@ robot's PC can use it. Units are SI, angles radians, time is seconds on one
 monotonic clock.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla.errors import ShapeError
+from vla.pictures import LatePictures
 
 Uint8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
@@ -38,7 +40,8 @@ class Observation:
     """What a policy sees at one instant, newest step last.
 
     Attributes:
-        images: per camera uint8 (T, H, W, 3), RGB, upright.
+        images: per camera uint8 (T, H, W, 3), RGB, upright; LatePictures are checked by whoever
+            draws them, not here, because looking would draw them.
         state: float32 (T, S), axes and units as `Embodiment.state` says.
         instruction: what to do, in plain words.
         time: capture time of the newest step, seconds on the monotonic clock.
@@ -52,7 +55,7 @@ class Observation:
         ShapeError: on a wrong shape, dtype, or a value that is not finite.
     """
 
-    images: dict[str, Uint8]
+    images: Mapping[str, Uint8]
     state: Float32
     instruction: str
     time: float
@@ -63,7 +66,8 @@ class Observation:
     def __post_init__(self) -> None:
         check_array("Observation.state", self.state, dtype=np.float32, shape=(None, None))
         steps = self.state.shape[0]
-        for name, image in self.images.items():
+        late = isinstance(self.images, LatePictures)
+        for name, image in () if late else self.images.items():
             check_array(f"image {name!r}", image, dtype=np.uint8, shape=(steps, None, None, 3))
         for name, depth in self.depth.items():
             check_array(f"depth {name!r}", depth, dtype=np.float32, shape=(steps, None, None))

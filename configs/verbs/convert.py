@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.progress import Progress
 
-from configs.schemas import ConvertJob
+from configs.jobs import ConvertJob
 from vla.data.convert.conversion import convert
 
 

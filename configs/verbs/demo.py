@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from configs.schemas import DemoJob
+from configs.jobs import DemoJob
 from vla.errors import VlaError
 from vla.files import write_json
 

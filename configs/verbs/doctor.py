@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from configs.jobs import DoctorJob
 from configs.restoring import load_policy
-from configs.schemas import DoctorJob
 from vla.errors import EmbodimentMismatch, RenderError
 from vla.runtime.priority import steady
 

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from configs.jobs import EvalJob
 from configs.restoring import load_policy
-from configs.schemas import EvalJob
 from vla.contract import Policy
 from vla.evaluation.axes import split_conditions
 from vla.evaluation.conditions import compare_conditions
@@ -32,7 +32,7 @@ def main(job: EvalJob) -> None:
     results = {}
     for condition in conditions:
         results[condition] = run_condition(job, condition, policy, weights, console)
-    summary = summarise(results)
+    summary = summarise(results, job.world.list_groups())
     write_json(output / "summary.json", summary)
     page = write_report(
         output / "report.html",
@@ -42,6 +42,9 @@ def main(job: EvalJob) -> None:
     )
     words, axes = split_conditions(results)
     console.print(tabulate(words))
+    if summary["groups"]:
+        means = ", ".join(f"{name} {mean:.2f}" for name, mean in summary["groups"].items())
+        console.print(f"mean rates: tasks {summary['mean_rate']:.2f}, {means}")
     for name, effect in summary["conditions"].items():
         if name in words:
             console.print(f"{name}: {effect['sentence']}")
@@ -86,8 +89,8 @@ def run_condition(
         )
 
 
-def summarise(results: dict[str, Evaluation]) -> dict:
-    """Rates with their intervals per task, pooled, and what each condition costs."""
+def summarise(results: dict[str, Evaluation], groups: dict[str, list[str]]) -> dict:
+    """Rates with their intervals per task, pooled, by group, and what each condition costs."""
     reference = "given" if "given" in results else next(iter(results))
     main = results[reference]
     effects = {}
@@ -104,6 +107,7 @@ def summarise(results: dict[str, Evaluation]) -> dict:
         "tasks": {name: asdict(rate) for name, rate in main.tasks.items()},
         "pooled": asdict(main.pooled),
         "mean_rate": main.mean_rate,
+        "groups": main.mean_groups(groups),
         "interval": "Wilson score, 95 %",
         "conditions": effects,
     }

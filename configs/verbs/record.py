@@ -7,7 +7,8 @@ from functools import partial
 from rich.console import Console
 from rich.progress import Progress
 
-from configs.schemas import RecordJob
+from configs.jobs import RecordJob
+from envs.benchmarks.config import BenchmarkConfig
 from envs.config import TabletopConfig
 from vla.data.convert.conversion import PendingEpisode, convert
 from vla.errors import ConfigError
@@ -23,9 +24,10 @@ def main(job: RecordJob) -> None:
             job.output,
             progress=lambda done, total: bar.update(shown, completed=done),
         )
+    hint = "metaworld_mt10" if job.world.kind == "metaworld" else "tabletop"
     Console().print(
         f"{store.num_episodes} episodes, {store.num_frames} frames in {job.output}\n"
-        f"Next: vla train experiment=tabletop data.path={job.output}"
+        f"Next: vla train experiment={hint} data.path={job.output}"
     )
 
 
@@ -34,7 +36,10 @@ class Demonstrations:
 
     def __init__(self, job: RecordJob):
         """Raises ConfigError when the world has no experts."""
-        if not isinstance(job.world, TabletopConfig):
+        if isinstance(job.world, BenchmarkConfig):
+            for task in job.world.tasks:
+                job.world.find_expert(task)
+        elif not isinstance(job.world, TabletopConfig):
             raise ConfigError(
                 f"world={job.world.kind} has no scripted expert to record; use world=tabletop, "
                 "or convert demonstrations that you have (`vla convert --help`)."

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from configs.schemas import ReportJob
+from configs.jobs import ReportJob
 from vla.errors import DataError
 from vla.evaluation.report import write_report
 from vla.evaluation.result import Evaluation

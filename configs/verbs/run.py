@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from configs.restoring import load_policy
-from configs.schemas import RunJob
+from configs.run_job import RunJob
 from robot_drivers.causes import CAUSES, Cause
 from robot_drivers.config import RobotConfig, SimArmConfig
 from robot_drivers.device import Pilot, Scene

@@ -5,7 +5,7 @@ import logging
 import signal
 
 from configs.restoring import load_policy
-from configs.schemas import ServeJob
+from configs.serve_job import ServeJob
 from vla.contract import Policy
 from vla.runtime.planner import warm_up
 

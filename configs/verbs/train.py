@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from configs.jobs import TrainJob
 from configs.restoring import build_policy, dump_config, load_policy, pick_device
-from configs.schemas import TrainJob
 from policies.config import VlaPolicyConfig
 from vla.errors import ConfigError
 from vla.files import write_json

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from configs.schemas import RunJob
+from configs.run_job import RunJob
 from configs.verbs.run import fly
 from envs.config import TabletopConfig
 from robot_drivers.config import SimArmConfig

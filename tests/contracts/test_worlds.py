@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from envs.benchmarks.config import MetaworldConfig
+from envs.benchmarks.config_arms import AlohaWorldConfig, KitchenConfig, PushtWorldConfig
 from envs.config import CLASSIC, INSTRUCTIONS, TASKS, GymWorldConfig, TabletopConfig
 from vla.contract import World
 from vla.embodiment import Embodiment
@@ -10,6 +12,19 @@ from vla.errors import ContractError, ShapeError, UnknownChoice
 from vla.types import check_array
 
 GYM_ID = "envs.gym_adapter:vla/TabletopReach-v0"
+
+BENCHMARKS = {
+    "metaworld-push": (MetaworldConfig(image_size=48, horizon=40), "push-v3"),
+    "metaworld-door": (
+        MetaworldConfig(
+            tasks=["door-open-v3"], image_size=32, horizon=40, cameras=["corner2", "gripperPOV"]
+        ),
+        "door-open-v3",
+    ),
+    "kitchen": (KitchenConfig(image_size=48, horizon=30), "microwave"),
+    "aloha": (AlohaWorldConfig(height=48, width=64, horizon=30), "insertion"),
+    "pusht": (PushtWorldConfig(horizon=30), "push_t"),
+}
 
 CASES = {
     **{f"tabletop-{task}": (TabletopConfig(), task) for task in CLASSIC},
@@ -35,6 +50,7 @@ CASES = {
         GymWorldConfig(tasks=[GYM_ID], cameras={"front": "front", "wrist": "wrist"}, state="state"),
         GYM_ID,
     ),
+    **BENCHMARKS,
 }
 
 
@@ -96,11 +112,31 @@ def test_equal_seeds_give_equal_episodes(case):
 def test_earlier_observations_do_not_change(case):
     _, _, world = case
     first = world.reset(seed=2)
-    state, image = first.state.copy(), first.images["front"].copy()
+    name = next(iter(first.images))
+    state, image = first.state.copy(), first.images[name].copy()
     for action in moves(world, 5):
         world.step(action)
     np.testing.assert_array_equal(first.state, state)
-    np.testing.assert_array_equal(first.images["front"], image)
+    np.testing.assert_array_equal(first.images[name], image)
+
+
+def test_a_late_look_shows_the_instant_of_the_observation(case):
+    _, _, world = case
+    pictures = []
+    for late in (False, True):
+        seen = [world.reset(seed=4)]
+        if not late:
+            pictures.append([dict(seen[0].images)])
+        for action in moves(world, 3):
+            seen.append(world.step(action))
+            if not late:
+                pictures[0].append(dict(seen[-1].images))
+        if late:
+            world.reset(seed=5)
+            pictures.append([dict(observation.images) for observation in seen])
+    for early, late in zip(*pictures, strict=True):
+        for name in early:
+            np.testing.assert_array_equal(early[name], late[name])
 
 
 @pytest.mark.parametrize("bad", ["nan", "inf", "short", "batched", "list"])
@@ -109,7 +145,7 @@ def test_actions_out_of_contract_are_refused(case, bad):
     world.reset(seed=0)
     action = np.zeros(len(world.embodiment.action), dtype=np.float32)
     wrong = {
-        "nan": np.where(np.arange(action.size) == 2, np.nan, action).astype(np.float32),
+        "nan": np.where(np.arange(action.size) == 1, np.nan, action).astype(np.float32),
         "inf": np.where(np.arange(action.size) == 0, np.inf, action).astype(np.float32),
         "short": action[:-1],
         "batched": action[None],

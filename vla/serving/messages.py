@@ -91,7 +91,7 @@ class Request:
             "wait_s": self.wait_s,
             "observations": [
                 {
-                    "images": seen.images,
+                    "images": dict(seen.images),
                     "state": seen.state,
                     "instruction": seen.instruction,
                     "time": seen.time,

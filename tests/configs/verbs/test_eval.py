@@ -4,7 +4,7 @@ import pytest
 
 import configs.verbs.eval as eval_verb
 from configs.compare_job import CompareJob
-from configs.schemas import EvalJob
+from configs.jobs import EvalJob
 from configs.verbs import compare
 from tests.vla.evaluation.conftest import ROOT
 from tests.vla.evaluation.fakes import PointConfig, SeekPolicy

@@ -10,7 +10,7 @@ from tests.vla.evaluation.test_report import make_evaluation
 
 def test_axes_are_measured_against_the_given_condition_and_tabulated(tmp_path):
     results = {"light:5": make_evaluation(tmp_path, 4), "given": make_evaluation(tmp_path, 9)}
-    summary = summarise(results)
+    summary = summarise(results, {})
     assert summary["pooled"]["successes"] == 9
     assert summary["conditions"]["light:5"]["difference"] == 0.5
     results["object_swap:2"] = make_evaluation(tmp_path, 7)

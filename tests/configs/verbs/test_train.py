@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from configs.jobs import TrainJob
 from configs.restoring import load_policy
-from configs.schemas import TrainJob
 from configs.verbs import train
 from policies.config import VlaPolicyConfig
 from tests.policies.samples import EMBODIMENT, HEADS, HORIZON, REACHING, TINY

@@ -1,0 +1,207 @@
+"""Evaluating one policy on Meta-World: `vla eval`'s machinery against lerobot-eval's (0.6.1).
+
+    python benchmarks/evaluation.py [--tasks push-v3] [--episodes 2] [--execute 100] [--ticks 500]
+
+Both sides load the same LeRobot checkpoint (a small ACT with random weights, written here), play
+the same episodes (equal seeds give equal layouts) with 480-pixel pictures in two processes; both
+replan every `execute` ticks (100 is ACT's default). "full" draws what LeRobot draws, equal to the
+pixel (tests/envs/benchmarks); "fast" leaves out shadows, reflections and anti-aliasing.
+lerobot-eval is run by its own functions (make_env, make_policy, eval_policy_all) without the films
+that its command line always draws.
+Times are of the whole evaluation, our worker processes' start and both sides' building of
+environments included, imports and loading of the policy in the main process not. Ends with one
+JSON line.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SIZE = 480
+FIRST_SEED = 1_000_000
+HORIZON = 500
+
+
+def write_checkpoint(folder: Path, *, execute: int) -> None:
+    """A small ACT with random weights that plans 100 ticks and executes `execute` of them."""
+    import torch
+    from lerobot.configs import FeatureType, PolicyFeature
+    from lerobot.policies.act.configuration_act import ACTConfig
+    from lerobot.policies.act.modeling_act import ACTPolicy
+    from lerobot.policies.factory import make_pre_post_processors
+
+    torch.manual_seed(0)
+    config = ACTConfig(
+        input_features={
+            "observation.image": PolicyFeature(type=FeatureType.VISUAL, shape=(3, SIZE, SIZE)),
+            "observation.state": PolicyFeature(type=FeatureType.STATE, shape=(4,)),
+        },
+        output_features={"action": PolicyFeature(type=FeatureType.ACTION, shape=(4,))},
+        pretrained_backbone_weights=None,
+        chunk_size=100, n_action_steps=execute, dim_model=128, n_heads=4, dim_feedforward=256,
+        n_encoder_layers=2, device="cpu", push_to_hub=False,
+    )  # fmt: skip
+    numbers = {"observation.image": (3, 1, 1), "observation.state": (4,), "action": (4,)}
+    statistics = {
+        key: {"mean": torch.zeros(shape), "std": torch.ones(shape),
+              "min": -torch.ones(shape), "max": torch.ones(shape)}
+        for key, shape in numbers.items()
+    }  # fmt: skip
+    ACTPolicy(config).save_pretrained(folder)
+    for processor in make_pre_post_processors(config, dataset_stats=statistics):
+        processor.save_pretrained(folder)
+
+
+def run_ours(
+    folder: Path, tasks: list[str], episodes: int, *, quality: str, execute: int, ticks: int
+) -> dict:
+    """Episodes per minute and what they cost."""
+    from configs.restoring import load_policy
+    from envs.benchmarks.config import MetaworldConfig
+    from vla.evaluation.evaluate import evaluate
+    from vla.runtime.config import ControlConfig
+
+    world = MetaworldConfig(tasks=tasks, image_size=SIZE, quality=quality, words="lerobot",
+                            horizon=ticks)  # fmt: skip
+    policy, _ = load_policy(str(folder), device="cpu", embodiment=world.embodiment())
+    with tempfile.TemporaryDirectory() as results:
+        began, spent = time.perf_counter(), cpu_seconds()
+        done = evaluate(
+            policy, world, tasks=world.tasks, seeds=range(FIRST_SEED, FIRST_SEED + episodes),
+            control=ControlConfig(execute=execute), directory=results, workers=2, batch=2,
+            max_steps=0, videos=0,
+        )  # fmt: skip
+        seconds, spent = time.perf_counter() - began, cpu_seconds() - spent
+    successes = [episode.success for episode in done.episodes]
+    return report(seconds, spent, sum(e.steps for e in done.episodes), successes)
+
+
+def run_lerobot(folder: Path, tasks: list[str], episodes: int, *, ticks: int) -> dict:
+    """The same by LeRobot's functions, two environments in two processes."""
+    import functools
+
+    import lerobot.envs.metaworld
+    import torch
+    from lerobot.configs import PreTrainedConfig
+    from lerobot.envs import close_envs, make_env, make_env_pre_post_processors
+    from lerobot.envs.configs import MetaworldEnv
+    from lerobot.policies import make_policy, make_pre_post_processors
+    from lerobot.scripts.lerobot_eval import eval_policy_all
+
+    if ticks != HORIZON:  # its horizon is no option
+        build = lerobot.envs.metaworld.MetaworldEnv
+        lerobot.envs.metaworld.MetaworldEnv = functools.partial(shorten, build, ticks)
+    settings = PreTrainedConfig.from_pretrained(folder)
+    settings.pretrained_path = folder
+    env = MetaworldEnv(task=",".join(tasks))
+    policy = make_policy(cfg=settings, env_cfg=env).eval()
+    before, after = make_pre_post_processors(settings, pretrained_path=str(folder))
+    env_before, env_after = make_env_pre_post_processors(env_cfg=env, policy_cfg=settings)
+    began = time.perf_counter()
+    envs = make_env(env, n_envs=min(2, episodes), use_async_envs=True)
+    with torch.no_grad():
+        info = eval_policy_all(
+            envs=envs, policy=policy, env_preprocessor=env_before, env_postprocessor=env_after,
+            preprocessor=before, postprocessor=after, n_episodes=episodes,
+            max_episodes_rendered=0, start_seed=FIRST_SEED,
+        )  # fmt: skip
+    seconds = time.perf_counter() - began
+    close_envs(envs)
+    successes = [ok for task in info["per_task"] for ok in task["metrics"]["successes"]]
+    # Its report does not say how long an episode was; a failed one has all ticks.
+    played = ticks * len(successes) if not any(successes) else 0
+    # Its environments are children of a fork server, whose processor time nobody hands on.
+    return report(seconds, None, played, successes)
+
+
+def shorten(build, ticks: int, **options):
+    """One of LeRobot's environments with another horizon."""
+    env = build(**options)
+    env._max_episode_steps = ticks
+    return env
+
+
+def report(seconds: float, spent: float | None, ticks: int, successes: list[bool]) -> dict:
+    """What both sides tell."""
+    episodes = len(successes)
+    return {
+        "episodes_per_minute": round(60 * episodes / seconds, 2),
+        "seconds": round(seconds, 1),
+        "cpu_seconds_per_episode": None if spent is None else round(spent / episodes, 2),
+        "episodes": episodes,
+        "ticks": ticks,
+        "successes": int(sum(successes)),
+    }
+
+
+def cpu_seconds() -> float:
+    """User and system time of this process and of its ended children."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(resource.getrusage(k).ru_utime + resource.getrusage(k).ru_stime for k in kinds)
+
+
+def main() -> None:
+    """Every side in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", default="push-v3")
+    parser.add_argument("--episodes", type=int, default=2)
+    parser.add_argument("--execute", type=int, default=100)
+    parser.add_argument("--ticks", type=int, default=HORIZON)
+    parser.add_argument("--side", choices=("lerobot", "full", "fast"))
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    tasks = options.tasks.split(",")
+    if options.side:
+        with contextlib.redirect_stdout(sys.stderr):
+            if options.side == "lerobot":
+                result = run_lerobot(options.folder, tasks, options.episodes, ticks=options.ticks)
+            else:
+                result = run_ours(
+                    options.folder, tasks, options.episodes,
+                    quality=options.side, execute=options.execute, ticks=options.ticks,
+                )  # fmt: skip
+        print(json.dumps(result))
+        return
+    results = {}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "act"
+        write_checkpoint(folder, execute=options.execute)
+        for side in ("fast", "full", "lerobot"):
+            command = [sys.executable, __file__, "--side", side, "--folder", str(folder)]
+            command += ["--tasks", options.tasks, "--episodes", str(options.episodes)]
+            command += ["--execute", str(options.execute), "--ticks", str(options.ticks)]
+            # LeRobot's viewer needs the GL named before Python starts.
+            place_gl = {"MUJOCO_GL": "egl", **os.environ}
+            done = subprocess.run(
+                command, stdout=subprocess.PIPE, text=True, check=True, env=place_gl
+            )
+            results[side] = json.loads(done.stdout.strip().splitlines()[-1])
+            print(side, results[side], file=sys.stderr)
+    theirs = results["lerobot"]
+    ratios = {
+        side: round(results[side]["episodes_per_minute"] / theirs["episodes_per_minute"], 1)
+        for side in ("full", "fast")
+    }
+    print(
+        json.dumps(
+            {
+                "execute": options.execute,
+                "tasks": tasks,
+                "horizon": options.ticks,
+                "load": os.getloadavg()[0],
+                **results,
+                "ratios": ratios,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Public benchmarks as Worlds, each behind its own extra."""
