@@ -65,6 +65,7 @@ class ArmConfig(RobotConfig):
     patience: float = 10.0
 
     def __post_init__(self) -> None:
+        self.check()
         choose("robot.commands:", self.commands, dict.fromkeys(("joint", "tool")))
         for name in (
             "hz",

@@ -68,6 +68,7 @@ class LerobotArmConfig(RobotConfig):
     gate: GateConfig = field(default_factory=_desk_arm_gate)
 
     def __post_init__(self) -> None:
+        self.check()
         for name in ("hz", "io_timeout"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"robot.{name} is {getattr(self, name)}; it must be positive.")
