@@ -6,6 +6,8 @@ input packets stop coming (a killed process, a pulled cable). A protective stop 
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -76,7 +78,8 @@ class UrLink:
         if stamp != self._stamp:
             self._stamp, self._fresh = stamp, time.monotonic()
         if self._talks():
-            self._keep_alive()
+            with self._reaching():
+                self._keep_alive()
         return Sample(
             joints=np.array(self._receive.getActualQ()),
             pose=np.array(self._receive.getActualTCPPose()),
@@ -90,7 +93,9 @@ class UrLink:
         if not self._talks():
             return  # `ServoArm` judges how long that may last
         move = self._control.servoL if self._tool else self._control.servoJ
-        if not move(values, 0.0, 0.0, 1.0 / self._hz, LOOKAHEAD, GAIN):
+        with self._reaching():
+            moved = move(values, 0.0, 0.0, 1.0 / self._hz, LOOKAHEAD, GAIN)
+        if not moved:
             self._raise_if_stopped()
             raise ArmStopped(f"The UR at {self._host} refused a servo command.")
         self._kick_due = False
@@ -141,6 +146,14 @@ class UrLink:
             client.disconnect()
         except RuntimeError as error:
             raise RobotError(f"The dashboard of {self._host} failed {call}: {error}") from error
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """ur_rtde tells a link that broke in the middle of a call by a RuntimeError."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise ArmSilent(f"The UR at {self._host} went away in a call: {error}.") from error
 
     def _talks(self) -> bool:
         """Whether the controller told something just now.

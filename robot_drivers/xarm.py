@@ -64,8 +64,8 @@ class XArmLink:
             self._check(api.set_gripper_enable(True), "enabling the gripper")
             self._check(api.set_gripper_mode(0), "the gripper's mode")
             self._read_grip()
-        end = time.monotonic() + 1.0
-        while self._report is None and time.monotonic() < end:
+        end = time.monotonic() + 1.0  # until it reports, and not the stop it was in before
+        while (self._report is None or api.state >= STOP) and time.monotonic() < end:
             time.sleep(0.005)
 
     def sense(self) -> Sample:

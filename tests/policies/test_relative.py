@@ -51,7 +51,7 @@ def seeded(seed=0):
 class Zeros(torch.nn.Module):
     """A head that plans nothing but zeros."""
 
-    def sample(self, context, pending, noise):
+    def sample(self, context, pending, noise, *, tentative=None):
         return torch.zeros_like(noise)
 
 
@@ -120,9 +120,9 @@ def test_committed_rows_are_told_like_the_rest(kind, monkeypatch):
     seen, got = observations(1, pending=[2])[0], []
     plan = policy.head.sample
 
-    def spy(context, pending, noise):
+    def spy(context, pending, noise, *, tentative=None):
         got.append(policy.action_normalizer.inverse(pending)[0])
-        return plan(context, pending, noise)
+        return plan(context, pending, noise, tentative=tentative)
 
     monkeypatch.setattr(policy.head, "sample", spy)
     chunk = policy.act([seen], seeds=[0])[0]
