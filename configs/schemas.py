@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+from configs.bench_job import BenchPoliciesJob
 from configs.compare_job import CompareJob
 from configs.data_jobs import (
     DataCheckJob,
@@ -325,6 +326,7 @@ JOBS: dict[str, type] = {
     "train": TrainJob,
     "eval": EvalJob,
     "compare": CompareJob,
+    "bench policies": BenchPoliciesJob,
     "run": RunJob,
     "serve": ServeJob,
     "report": ReportJob,
