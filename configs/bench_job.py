@@ -14,7 +14,7 @@ class BenchPoliciesJob:
     Every stage is a public verb. What finished is kept: the same command goes on where it was.
 
     Attributes:
-        data: folder of a store that `vla record` made.
+        store: folder of a store that `vla record` made.
         policies: presets of the group "policy"; empty: every tiny_* one.
         seeds: of training; one run each.
         seconds: of training per run; the steps that fit are measured before, so that the
@@ -29,7 +29,7 @@ class BenchPoliciesJob:
         output: folder of all runs and the table.
     """
 
-    data: str = MISSING
+    store: str = MISSING
     policies: list[str] = field(default_factory=list)
     seeds: list[int] = field(default_factory=lambda: [0])
     seconds: float = 600.0

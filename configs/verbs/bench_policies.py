@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from omegaconf import OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
 from configs.bench_job import BenchPoliciesJob
@@ -45,8 +45,8 @@ def main(job: BenchPoliciesJob) -> None:
     for preset in presets:
         if preset not in known:
             raise UnknownChoice("policy", preset, known)
-    store = TrajectoryStore.open(job.data)
-    settings = {**asdict(job), "store": store.hash, "machine": describe_machine()}
+    store = TrajectoryStore.open(job.store)
+    settings = {**asdict(job), "store_hash": store.hash, "machine": describe_machine()}
     results = []
     for seed in job.seeds:  # one seed of all first: a run that is stopped compares equals
         for preset in presets:
@@ -66,8 +66,12 @@ def bench(
     folder = Path(job.output) / preset / f"seed-{seed}"
     asked = {
         key: value
-        for key, value in {**asdict(job), "store": store.hash, "rate": job.rate(preset)}.items()
-        if key not in ("policies", "seeds", "output", "learning_rate", "learning_rates", "data")
+        for key, value in {
+            **asdict(job),
+            "store_hash": store.hash,
+            "rate": job.rate(preset),
+        }.items()
+        if key not in ("policies", "seeds", "output", "learning_rate", "learning_rates", "store")
     }
     kept = folder / "result.json"
     if kept.exists():
@@ -130,23 +134,29 @@ def prepare(job: BenchPoliciesJob, preset: str, console: Console) -> list[str]:
     """Overrides of `vla train` for a preset; fits the FAST words it may ask for."""
     words = [
         f"policy={preset}",
-        f"data.path={job.data}",
+        f"data.path={job.store}",
         f"training.batch_size={job.batch_size}",
         f"training.learning_rate={job.rate(preset)}",
         "resume=true",
     ]
-    composed = compose("train", [*words, "output=none"])
-    for key in OmegaConf.missing_keys(composed):
-        if key.endswith(".fast"):
-            horizon, scaling = composed.policy.horizon, composed.policy.normalization
-            folder = Path(job.output) / f"fast-{horizon}-{scaling}"
-            if not (folder / "processor_config.json").exists():
-                console.print(f"fitting FAST words for {horizon} rows")
-                asked = [f"path={job.data}", f"horizon={horizon}", f"normalization={scaling}"]
-                asked += [f"vocabulary={FAST_WORDS}", f"output={folder}"]
-                run_stage("data tokenizer", ["data", "tokenizer", *asked])
-            words.append(f"{key}={folder}")
+    policy = compose("train", [*words, "output=none"]).policy
+    for key in find_fast(policy, "policy"):
+        folder = Path(job.output) / f"fast-{policy.horizon}-{policy.normalization}"
+        if not (folder / "processor_config.json").exists():
+            console.print(f"fitting FAST words for {policy.horizon} rows")
+            asked = [f"path={job.store}", f"normalization={policy.normalization}"]
+            asked += [f"horizon={policy.horizon}", f"vocabulary={FAST_WORDS}", f"output={folder}"]
+            run_stage("data tokenizer", ["data", "tokenizer", *asked])
+        words.append(f"{key}={folder}")
     return words
+
+
+def find_fast(node: DictConfig, path: str) -> list[str]:
+    """Keys below `path` that want the folder of a FAST tokenizer and have none."""
+    if node.get("symbols") == "fast" and not node.get("fast"):
+        return [f"{path}.fast"]
+    parts = {key: part for key, part in node.items() if isinstance(part, DictConfig)}
+    return [found for key, part in parts.items() for found in find_fast(part, f"{path}.{key}")]
 
 
 def list_lengths(steps: int) -> list[str]:
