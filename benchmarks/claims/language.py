@@ -53,7 +53,7 @@ def train(how: str, seed: int, study: Study):
     torch.manual_seed(seed)
     backbone = TinyConfig(
         width=64, layers=1, attention_heads=2, channels=16, blocks=3, grid=32, keypoints=8,
-        labels=[],
+        labels=["target"],
     ).build(BODY, history=1)  # fmt: skip
     head = RegressionConfig(width=64).build(shape=backbone.shape, action_dim=2, horizon=1)
 
@@ -69,7 +69,7 @@ def train(how: str, seed: int, study: Study):
         rows = targets.unsqueeze(1)
         return head.loss(context, rows, torch.ones_like(rows), generator=generator).mean()
 
-    steps = 10 if study.quick else 900
+    steps = 10 if study.quick else 400
     fit(torch.nn.ModuleList([backbone, head]), batches(), loss, steps=steps, rate=2e-3, seed=seed)
     return backbone, head
 

@@ -1,8 +1,8 @@
 """One pass instead of one per word: OpenVLA-OFT's parallel head against OpenVLA's words.
 
-Both on the same untrained causal language model with the same readings: time does not depend on
-what the weights say. Passes are counted where the decoder is called. The control is a causal
-mask: then no later place can move an earlier row, and chunks could not be planned as a whole.
+Both stand on an untrained language model of one size: time does not depend on what the weights
+say. Passes are counted where the decoder is called. That a causal mask, the control, would keep
+rows from being planned as a whole is tested in tests/policies/heads/test_parallel.py.
 """
 
 import time

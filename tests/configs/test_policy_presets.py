@@ -1,5 +1,6 @@
 """Named systems as YAML: each composes, is as large as published, and its tiny one learns."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ SYSTEMS = {  # parameters in millions: as published, and by how much ours may be
     "act": (52, 0.15),
     "groot": (1932, 0.01),  # a layout after the paper; the number is our own
 }
+PAGE = Path("docs/systems.md")
 UNNAMED = ("octo", "diffusion_policy", "act")  # nothing public to begin from
 FAST = {
     "pi0_fast": "policy.head.fast",
@@ -76,6 +78,9 @@ def test_published_size(system, fast):
     published, off = SYSTEMS[system]
     millions = sum(p.numel() for p in policy.parameters()) / 1e6
     assert millions == pytest.approx(published, rel=off)
+    row = re.search(rf"^\| `{system}` \|.*\| (\d+) \|$", PAGE.read_text(), re.MULTILINE)
+    assert row is not None
+    assert int(row[1]) == round(millions), "docs/systems.md"
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
