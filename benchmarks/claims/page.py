@@ -1,6 +1,6 @@
 """Write the stored results into docs/systems.md, between their markers.
 
-    python benchmarks/claims/tabulate.py
+    python benchmarks/claims/page.py
 
 A test compares the page with the results, so that no number there is typed or goes stale.
 """
