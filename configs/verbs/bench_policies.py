@@ -84,15 +84,7 @@ def bench(
             "another output, or delete it."
         )
     words = [*prepare(job, preset, console), f"training.seed={seed}"]
-    plan = folder / "plan.json"  # a run that goes on must end where it was meant to
-    if not plan.exists():
-        write_json(plan, {"asked": asked, **measure_steps(job, words)})
-    planned = json.loads(plan.read_text())
-    if planned["asked"] != asked:
-        raise VlaError(
-            f"{folder} was begun with other settings ({differ(planned['asked'], asked)}); give "
-            "another output, or delete it."
-        )
+    planned = plan_run(job, folder, asked, words)
     steps = planned["steps"]
     began = time.monotonic()
     run_stage(
@@ -128,6 +120,22 @@ def bench(
     }
     write_json(kept, {"asked": asked, "result": result})
     return result
+
+
+def plan_run(
+    job: BenchPoliciesJob, folder: Path, asked: dict[str, Any], words: list[str]
+) -> dict[str, Any]:
+    """Steps and speed of a run, as first decided. Raises VlaError for other settings."""
+    plan = folder / "plan.json"  # a run that goes on must end where it was meant to
+    if not plan.exists():
+        write_json(plan, {"asked": asked, **measure_steps(job, words)})
+    planned = json.loads(plan.read_text())
+    if planned["asked"] != asked:
+        raise VlaError(
+            f"{folder} was begun with other settings ({differ(planned['asked'], asked)}); give "
+            "another output, or delete it."
+        )
+    return planned
 
 
 def prepare(job: BenchPoliciesJob, preset: str, console: Console) -> list[str]:
