@@ -3,6 +3,7 @@
 A new part is one dataclass in its package's `config.py` and one line here.
 """
 
+from configs.bench_job import BenchPoliciesJob
 from configs.compare_job import CompareJob
 from configs.data_jobs import (
     DataCheckJob,
@@ -148,6 +149,7 @@ JOBS: dict[str, type] = {
     "train": TrainJob,
     "eval": EvalJob,
     "compare": CompareJob,
+    "bench policies": BenchPoliciesJob,
     "run": RunJob,
     "replay": ReplayJob,
     "serve": ServeJob,

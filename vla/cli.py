@@ -18,6 +18,7 @@ VERBS = {
     "train": "Train a policy on a store; writes checkpoints, curves and a report",
     "eval": "Evaluate a checkpoint over tasks and seeds; intervals, videos, report",
     "compare": "Compare finished evaluations on the scenes they share; winner or none",
+    "bench": "Measure many things alike: `vla bench --help`",
     "run": "Drive a robot (or the simulated arm) with a checkpoint, through the safety gate",
     "replay": "Compute the commands of a flight again from its log, bit for bit",
     "serve": "Let other machines plan with a checkpoint, over websockets",
@@ -37,6 +38,9 @@ TOOLS = {
         "split": "Copy a store into two: train and held_out",
         "merge": "Copy several stores of one embodiment into one, without repetitions",
         "edit": "Copy a store without some episodes or steps, or with other words",
+    },
+    "bench": {
+        "policies": "Presets trained for equally long on equal data, in one table",
     },
 }
 

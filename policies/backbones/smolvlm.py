@@ -63,6 +63,27 @@ SIZES: dict[str, dict[str, Any]] = {
             "rms_norm_eps": 1e-5,
         },
     },
+    "octo_base": {  # the sizes of Octo-Base (2405.12213), a shallow eye before it
+        "scale_factor": 1,
+        "tie_word_embeddings": True,
+        "vision_config": {
+            "hidden_size": 512,
+            "intermediate_size": 1024,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 8,
+            "image_size": 256,
+            "patch_size": 16,
+        },
+        "text_config": {
+            "vocab_size": SIZE,
+            "hidden_size": 768,
+            "intermediate_size": 2048,  # a gated MLP with as many weights as a plain one of 3072
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "num_key_value_heads": 12,
+            "tie_word_embeddings": True,
+        },
+    },
 }
 
 
