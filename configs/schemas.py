@@ -19,6 +19,7 @@ from configs.data_jobs import (
     DataTokenizerJob,
     DataViewJob,
 )
+from configs.questions_job import QuestionsExamJob, QuestionsMakeJob
 from configs.serve_job import ServeJob
 from envs.config import GymWorldConfig, TabletopConfig, WorldConfig
 from policies.backbones.config import AutoBackboneConfig, TinyConfig
@@ -53,6 +54,7 @@ from vla.data.convert.config_arrays import (
     RobomimicConfig,
     UmiConfig,
 )
+from vla.data.cotraining_config import CotrainingConfig
 from vla.errors import ConfigError, choose
 from vla.evaluation.config import EvaluationConfig
 from vla.runtime.config import ControlConfig
@@ -97,7 +99,8 @@ GROUPS: dict[str, dict[str, type]] = {
         "ros2": Ros2Config,
     },
     "teleop": {"none": TeleopConfig, "leader": LeaderConfig, "keyboard": KeyboardConfig},
-    "data": {"store": StoreConfig, "mixture": MixtureConfig},
+    "data": {"store": StoreConfig, "mixture": MixtureConfig, "cotraining": CotrainingConfig},
+    "data/robot": {"store": StoreConfig, "mixture": MixtureConfig},
     "source": {
         "bridge": BridgeConfig,
         "openx": OpenXConfig,
@@ -322,6 +325,8 @@ JOBS: dict[str, type] = {
     "data split": DataSplitJob,
     "data merge": DataMergeJob,
     "data edit": DataEditJob,
+    "questions make": QuestionsMakeJob,
+    "questions exam": QuestionsExamJob,
     "train": TrainJob,
     "eval": EvalJob,
     "compare": CompareJob,

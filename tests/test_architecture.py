@@ -19,7 +19,7 @@ MAY_IMPORT = {
 # Where each heavy package may be imported, as path prefixes.
 HEAVY = {
     "torch": ("policies/", "vla/training/", "vla/data/loader", "vla/data/batch", "vla/data/augment",
-              "vla/data/mixture",
+              "vla/data/mixture", "vla/data/cotraining",
               "vla/data/window_reader", "vla/data/shared_images", "vla/data/torch_dataset",
               "configs/"),
     "cv2": ("vla/data/", "robot_drivers/"),

@@ -15,6 +15,7 @@ VERBS = {
     "convert": "Convert demonstrations from a public format into a trajectory store",
     "export": "Export a trajectory store as a LeRobot data set",
     "data": "Look at, check, split, merge and edit trajectory stores: `vla data --help`",
+    "questions": "Pictures with questions, to train and to test on: `vla questions --help`",
     "train": "Train a policy on a store; writes checkpoints, curves and a report",
     "eval": "Evaluate a checkpoint over tasks and seeds; intervals, videos, report",
     "compare": "Compare finished evaluations on the scenes they share; winner or none",
@@ -37,12 +38,16 @@ TOOLS = {
         "merge": "Copy several stores of one embodiment into one, without repetitions",
         "edit": "Copy a store without some episodes or steps, or with other words",
     },
+    "questions": {
+        "make": "Pictures of a world's scenes, questions about them and exact answers",
+        "exam": "How many questions a checkpoint answers, by kind",
+    },
 }
 
 
 def describe() -> str:
     """The text of `vla --help`."""
-    verbs = "\n".join(f"  {name:<9}{text}" for name, text in VERBS.items())
+    verbs = "\n".join(f"  {name:<11}{text}" for name, text in VERBS.items())
     return (
         "usage: vla VERB [group=choice ...] [key=value ...]\n\n"
         "Vision-language-action policies: demonstrations, training, evaluation, live control.\n\n"

@@ -1,6 +1,6 @@
 """Robot data and questions about pictures in one batch (RT-2's co-fine-tuning)."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -63,9 +63,7 @@ class CotrainingData(TrainingData):
                 "the robot. Both parts need one sample; raise training.batch_size."
             )
         order = {"seed": seed, "rank": rank, "ranks": ranks}
-        robot = super().load(
-            split, history=history, horizon=horizon, batch_size=windows, **order
-        )
+        robot = super().load(split, history=history, horizon=horizon, batch_size=windows, **order)
         asked = self.questions.split(split, self._mixing.held_out)
         return CotrainingLoader(robot, asked, self._mixing, count=batch_size - windows, **order)
 
@@ -133,7 +131,7 @@ class CotrainingLoader:
         a state that is not known, the picture in one camera and the others black.
         """
         count = len(numbers)
-        camera = self._choose_camera(like)
+        camera = choose_camera(self._config.camera, like.images)
         images = {
             name: torch.zeros((count, *image.shape[1:]), dtype=torch.uint8)
             for name, image in like.images.items()
@@ -154,9 +152,11 @@ class CotrainingLoader:
             reply=[one.answer for one in chosen],
         )
 
-    def _choose_camera(self, like: Batch) -> str:
-        if self._config.camera:
-            choose("camera", self._config.camera, like.images)
-            return self._config.camera
-        known = [name for name in ("front", "primary") if name in like.images]
-        return (known or sorted(like.images))[0]
+
+def choose_camera(given: str, cameras: Collection[str]) -> str:
+    """Which camera sees a question's picture, see CotrainingConfig. Raises UnknownChoice."""
+    if given:
+        choose("camera", given, dict.fromkeys(cameras))
+        return given
+    known = [name for name in ("front", "primary") if name in cameras]
+    return (known or sorted(cameras))[0]

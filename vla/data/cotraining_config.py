@@ -38,8 +38,8 @@ class CotrainingConfig(DataConfig):
             raise ConfigError(f"data.robot_share is {self.robot_share}; between 0 and 1, please.")
         if self.image_size or self.plans:
             raise ConfigError(
-                "data.image_size and data.plans are of the robot's part: give data.robot.image_size "
-                "or data.robot.plans."
+                "data.image_size and data.plans are of the robot's part: give "
+                "data.robot.image_size or data.robot.plans."
             )
 
     def open(self) -> "TrainingData":

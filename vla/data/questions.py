@@ -1,10 +1,10 @@
-"""Questions about pictures: a folder of images beside one line of JSON per question.
+r"""Questions about pictures: a folder of images beside one line of JSON per question.
 
     FOLDER/questions.jsonl    {"image": "images/7.png", "question": "...", "answer": "...",
                                "kind": "colour"}             ("kind" may be missing)
                               {"image": "images/8.jpg", "caption": "..."}
                               {"image": "images/9.jpg", "conversations": [{"from": "human",
-                               "value": "<image>\\n..."}, {"from": "gpt", "value": "..."}, ...]}
+                               "value": "<image>\n..."}, {"from": "gpt", "value": "..."}, ...]}
 
 The last form is that of LLaVA's data; each of its turns becomes a question of its own.
 """
@@ -182,9 +182,7 @@ def write_questions(
             assert done
             write_bytes(draft / name, content.tobytes())
             for question, answer, kind in asked:
-                questions.append(
-                    Question(image=name, question=question, answer=answer, kind=kind)
-                )
+                questions.append(Question(image=name, question=question, answer=answer, kind=kind))
         rows = [
             {"image": q.image, "question": q.question, "answer": q.answer, "kind": q.kind}
             for q in questions

@@ -13,7 +13,9 @@ def measure_answers(
     """Exact matches, upper and lower case, blanks and a final full stop aside.
 
     Args:
-        answers, truth, kinds: of n questions.
+        answers: what was said to n questions.
+        truth: what is right.
+        kinds: what each asks for; "" counts as "other".
 
     Returns:
         Per kind and for "all": "n", "right", "accuracy" and its Wilson "interval" (95 %); and
