@@ -41,7 +41,9 @@ def test_pictures_of_a_world_are_asked_about(tmp_path):
 def test_what_cannot_be_made_is_refused(tmp_path):
     output = str(tmp_path / "out")
     with pytest.raises(ConfigError, match="tabletop"):
-        questions_make.main(QuestionsMakeJob(world=GymWorldConfig(tasks=["CartPole-v1"]), output=output))
+        questions_make.main(
+            QuestionsMakeJob(world=GymWorldConfig(tasks=["CartPole-v1"]), output=output)
+        )
     with pytest.raises(UnknownChoice, match="side"):
         questions_make.main(QuestionsMakeJob(world=TabletopConfig(), camera="side", output=output))
     with pytest.raises(ConfigError, match="scenes"):
@@ -73,7 +75,8 @@ def test_a_run_on_both_kinds_of_data_can_be_examined(tmp_path):
     loop = TrainingConfig(steps=2, batch_size=4, warmup_steps=1, validation_batches=1, threads=0)
     run = str(tmp_path / "run")
     find_verb("train")(TrainJob(policy=policy, data=data, training=loop, device="cpu", output=run))
-    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").open()]
+    metrics = (tmp_path / "run/metrics.jsonl").read_text()
+    rows = [json.loads(line) for line in metrics.splitlines()]
     assert any("text" in name for row in rows for name in row)
     exam = QuestionsExamJob(
         checkpoint=run, path=str(tmp_path / "questions"), split="all", words=2, device="cpu",
