@@ -76,6 +76,7 @@ def test_the_weight_of_the_text_is_set():
     assert float(parts["loss"]) == float(parts["action"])
 
 
+@pytest.mark.slow
 def test_what_was_learnt_is_answered_and_read_like_in_training():
     made, lesson = policy(), spoken()
     optimizer = torch.optim.AdamW(made.parameters(), lr=3e-3)
