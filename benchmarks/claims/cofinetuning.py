@@ -72,8 +72,8 @@ class Scale:
     """How much of everything."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
-    asked_steps: int = 1200
-    robot_steps: int = 500
+    asked_steps: int = 1500
+    robot_steps: int = 800
     batch: int = 32
     questions: int = 6000
     demonstrations: int = 3000
