@@ -27,6 +27,7 @@ from configs.jobs import (
     ReportJob,
     TrainJob,
 )
+from configs.questions_job import QuestionsExamJob, QuestionsMakeJob
 from configs.replay_job import ReplayJob
 from configs.run_job import RunJob
 from configs.serve_job import ServeJob
@@ -69,6 +70,7 @@ from vla.data.convert.config_arrays import (
     RobomimicConfig,
     UmiConfig,
 )
+from vla.data.cotraining_config import CotrainingConfig
 from vla.runtime.config import AsyncControlConfig, ControlConfig
 
 GROUPS: dict[str, dict[str, type]] = {
@@ -119,7 +121,8 @@ GROUPS: dict[str, dict[str, type]] = {
     },
     "teleop": {"none": TeleopConfig, "leader": LeaderConfig, "keyboard": KeyboardConfig},
     "control": {"sync": ControlConfig, "async": AsyncControlConfig},
-    "data": {"store": StoreConfig, "mixture": MixtureConfig},
+    "data": {"store": StoreConfig, "mixture": MixtureConfig, "cotraining": CotrainingConfig},
+    "data/robot": {"store": StoreConfig, "mixture": MixtureConfig},
     "source": {
         "bridge": BridgeConfig,
         "openx": OpenXConfig,
@@ -146,6 +149,8 @@ JOBS: dict[str, type] = {
     "data split": DataSplitJob,
     "data merge": DataMergeJob,
     "data edit": DataEditJob,
+    "questions make": QuestionsMakeJob,
+    "questions exam": QuestionsExamJob,
     "train": TrainJob,
     "eval": EvalJob,
     "compare": CompareJob,

@@ -51,6 +51,10 @@ class VlaPolicyConfig(PolicyConfig):
         relative_actions: predict how far each absolute action axis is from the newest state
             axis of the same name and unit; delta axes and those without such a partner stay
             as they are. Bodies, windows and plans keep absolute actions; see `relative.py`.
+        text_weight: of the loss on the words the batch says are to be written.
+        plan_words: longest plan, in words of the language model, that is written before the
+            actions and read by the head (RT-2's chain of thought); 0 acts at once, and what the
+            data say about plans is an auxiliary loss only.
     """
 
     kind: str = "vla"
@@ -63,11 +67,13 @@ class VlaPolicyConfig(PolicyConfig):
     grounding_weight: float = 1.0
     state_noise: float = 0.0
     relative_actions: bool = False
+    text_weight: float = 1.0
+    plan_words: int = 0
 
     def __post_init__(self) -> None:
         require_positive(self, "history", "horizon")
         require_choice(self, "normalization", NORMALIZATIONS)
-        for name in ("grounding_weight", "state_noise"):
+        for name in ("grounding_weight", "state_noise", "text_weight", "plan_words"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"VlaPolicyConfig.{name} is negative.")
 

@@ -93,7 +93,7 @@ class FamilyPolicy(nn.Module):
         told = batch.actions.clone()
         for index in batch.member.unique().tolist():
             mine = batch.member == index
-            present = batch.state[mine][:, -1]
+            present = batch.state[mine][:, -1].nan_to_num()
             told[mine] = to_relative(told[mine], present, self._joint_pairs[index])
         actions = self.action(told, batch.member).masked_fill(absent, 0.0)
         texts = [

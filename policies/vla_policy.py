@@ -1,6 +1,6 @@
 """The policy of the house: normalizers, a backbone and a head."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from policies.config import VlaPolicyConfig
 from policies.heads.interface import draw
 from policies.normalizer import Normalizer
 from policies.relative import pair, to_absolute, to_relative
+from policies.speech import read_replies, write
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError, ShapeError
 from vla.types import ActionChunk, Float32, Observation
@@ -72,23 +73,28 @@ class VlaPolicy(nn.Module):
             generator: the only source of randomness.
 
         Returns:
-            Scalar loss = "action" + grounding_weight * "grounding", and these parts, detached.
-            Samples without a real action entry do not count.
+            Scalar loss = "action" + grounding_weight * "grounding" + text_weight * "text", and
+            these parts, detached. Samples without a real action entry do not count in the first,
+            those without words to write not in the last.
+
+        Raises:
+            ConfigError: for words to write without a language model.
         """
-        told = to_relative(batch.actions, batch.state[:, -1], self._pairs)
+        told = to_relative(batch.actions, batch.state[:, -1].nan_to_num(), self._pairs)
         actions = self.action_normalizer(told)
         state = self._normalize_state(batch.state)
         if self.config.state_noise > 0:
             state = state + self.config.state_noise * draw(state, generator)
         context = self.backbone.encode(batch.images, batch.instruction, state)
+        text, context = read_replies(context, batch.reply, planned=self.config.plan_words > 0)
         per_sample = self.head.loss(context, actions, batch.mask, generator=generator)
         real = (batch.mask > 0).any(dim=(1, 2))
         action = (per_sample * real).sum() / real.sum().clamp(min=1)
         grounding = grounding_loss(context.labels, batch.labels)
-        total = action
+        total = action if text is None else action + self.config.text_weight * text
         if grounding is not None:
             total = total + self.config.grounding_weight * grounding
-        parts = {"loss": total, "action": action, "grounding": grounding}
+        parts = {"loss": total, "action": action, "grounding": grounding, "text": text}
         return total, {key: value.detach() for key, value in parts.items() if value is not None}
 
     def act(
@@ -117,6 +123,35 @@ class VlaPolicy(nn.Module):
         return [chunks[i] for i in range(len(observations))]
 
     @torch.inference_mode()
+    def answer(
+        self, images: Mapping[str, np.ndarray], questions: Sequence[str], *, words: int = 16
+    ) -> list[str]:
+        """What the language model says to questions about pictures, from its whole vocabulary.
+
+        Asked an instruction, a policy that plans tells its plan.
+
+        Args:
+            images: per camera uint8 (B, T, H, W, 3); a camera that is left out is black.
+            questions: B texts.
+            words: longest answer, in words of the language model.
+
+        Raises:
+            ShapeError: for other shapes. ConfigError: without a language model.
+        """
+        device = self.action_normalizer.center.device
+        seen = {}
+        for name, camera in self.embodiment.cameras.items():
+            want = (len(questions), self.history, camera.height, camera.width, 3)
+            picture = images.get(name, np.zeros(want, np.uint8))
+            if picture.shape != want:
+                raise ShapeError(f"Image {name!r} has shape {picture.shape}; it must be {want}.")
+            seen[name] = torch.from_numpy(np.ascontiguousarray(picture)).to(device)
+        axes = len(self.embodiment.state)
+        state = torch.zeros(len(questions), self.history, axes, device=device)  # the middle
+        answers, _ = write(self.backbone.encode(seen, list(questions), state), words=words)
+        return answers
+
+    @torch.inference_mode()
     def _plan(self, observations: list[Observation], seeds: list[int]) -> np.ndarray:
         """Actions float32 (n, H, A) for observations with equally many rows of the last plan."""
         device = self.action_normalizer.center.device
@@ -135,6 +170,8 @@ class VlaPolicy(nn.Module):
             for what in ("pending", "tentative")
         )
         context = self.backbone.encode(images, texts, self._normalize_state(state))
+        if self.config.plan_words:
+            _, context = write(context, words=self.config.plan_words)
         rows = self.head.sample(context, pending, noise, tentative=tentative)
         told = self.action_normalizer.inverse(rows.float())
         plan = to_absolute(told, state[:, -1], self._pairs)
@@ -155,7 +192,8 @@ class VlaPolicy(nn.Module):
         return self.action_normalizer(to_relative(stacked, state[:, -1], self._pairs))
 
     def _normalize_state(self, state: Tensor) -> Tensor:
-        return self.state_normalizer(state).clamp(-_STATE_LIMIT, _STATE_LIMIT)
+        normed = self.state_normalizer(state).nan_to_num(nan=0.0)  # NaN: not known, see Batch
+        return normed.clamp(-_STATE_LIMIT, _STATE_LIMIT)
 
     def _check(self, observation: Observation) -> None:
         """Raise ShapeError unless `observation` is what this policy was made for."""

@@ -20,7 +20,7 @@ MAY_IMPORT = {
 HEAVY = {
     "torch": ("policies/", "envs/benchmarks/libero", "vla/training/", "vla/data/loader",
               "vla/data/batch", "vla/data/augment",
-              "vla/data/mixture",
+              "vla/data/mixture", "vla/data/cotraining",
               "vla/data/window_reader", "vla/data/shared_images", "vla/data/torch_dataset",
               "configs/"),
     "cv2": ("vla/data/", "robot_drivers/"),

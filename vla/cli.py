@@ -15,6 +15,7 @@ VERBS = {
     "convert": "Convert demonstrations from a public format into a trajectory store",
     "export": "Export a trajectory store as a LeRobot data set",
     "data": "Look at, check, split, merge and edit trajectory stores: `vla data --help`",
+    "questions": "Pictures with questions, to train and to test on: `vla questions --help`",
     "train": "Train a policy on a store; writes checkpoints, curves and a report",
     "eval": "Evaluate a checkpoint over tasks and seeds; intervals, videos, report",
     "compare": "Compare finished evaluations on the scenes they share; winner or none",
@@ -42,12 +43,16 @@ TOOLS = {
     "bench": {
         "policies": "Presets trained for equally long on equal data, in one table",
     },
+    "questions": {
+        "make": "Pictures of a world's scenes, questions about them and exact answers",
+        "exam": "How many questions a checkpoint answers, by kind",
+    },
 }
 
 
 def describe() -> str:
     """The text of `vla --help`."""
-    verbs = "\n".join(f"  {name:<9}{text}" for name, text in VERBS.items())
+    verbs = "\n".join(f"  {name:<11}{text}" for name, text in VERBS.items())
     return (
         "usage: vla VERB [group=choice ...] [key=value ...]\n\n"
         "Vision-language-action policies: demonstrations, training, evaluation, live control.\n\n"

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 
@@ -139,6 +140,13 @@ class Context:
     readouts: Tensor | None = None
     prefix: Prefix | None = None
     language: Language | None = None
+
+    def last(self) -> Tensor:
+        """Hidden state (B, 1, D) of the last real token, which tells the next word."""
+        assert self.prefix is not None
+        steps = torch.arange(self.prefix.mask.shape[1], device=self.prefix.mask.device)
+        index = torch.where(self.prefix.mask, steps, -1).amax(dim=1)
+        return self.tokens[torch.arange(len(index), device=index.device), index].unsqueeze(1)
 
     def repeat(self, times: int) -> "Context":
         """Each sample `times` times in a row (B * times, ...), so that one encoding serves

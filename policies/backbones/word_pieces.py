@@ -28,6 +28,10 @@ switch table take task that the then thing third three tip to tomato top touch t
 tray turn two under up upright wall what where which white wine wipe with yellow you user
 assistant action answer question perform now not but all than salad dressing alphabet soda
 """
+ASKED = """
+balls cans colour cubes describe does exactly five further has how is many more no nor object
+objects pads picture same shape side star stars there toward triangle triangles which yes zero
+"""  # behind the others, whose numbers checkpoints know
 
 
 @cache
@@ -40,6 +44,7 @@ def make_tokenizer() -> Any:
     pieces = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
     pieces += sorted({*WORDS.split(), *map(str, range(NUMBERS))} - set(letters))
     pieces.append("\n")
+    pieces += sorted(set(ASKED.split()) - set(pieces))
     pieces += [f"<reserved{k}>" for k in range(SIZE - len(pieces))]
     tokenizer = Tokenizer(
         models.WordPiece({piece: k for k, piece in enumerate(pieces)}, unk_token="<unk>")

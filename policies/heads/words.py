@@ -6,8 +6,8 @@ weights. What it writes is constrained: only words that stand for symbols can be
 
     prefix ──▶ [begin text] [word of row 0, axis 0] [row 0, axis 1] ... [end, if lengths differ]
 
-A plan in words before the actions (RT-2's chain of thought) belongs to where `_open` goes on
-behind the prefix: text goes in, a longer prefix comes out, and the rest stays as it is.
+A plan in words before the actions (RT-2's chain of thought) is written by the policy: this head
+then gets a longer prefix, see `policies.speech`.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ from policies.heads.config_language import WordsConfig, require_language
 from policies.heads.interface import Head, commit
 from policies.heads.tokenizers.interface import Tokenizer
 from policies.heads.words_vocabulary import assign_words, spell_text
-from vla.errors import ConfigError, ShapeError
+from policies.speech import find_language
+from vla.errors import ConfigError
 
 _IGNORED = -100  # of torch's cross-entropy
 
@@ -78,7 +79,7 @@ class WordsHead(Head):
         Where one word is one scalar, the mean over the real ones; else over all words of a
         chunk, whose padding holds the last real row. `generator` is not used.
         """
-        language = _require(context)
+        language = find_language(context)
         vocabulary = self._look_up(language, actions.device)
         free = vocabulary.end >= 0
         sequences = self.tokenizer.encode(hold(actions, mask) if free else fill(actions, mask))
@@ -112,7 +113,7 @@ class WordsHead(Head):
         rows have no place of their own, so there they only overwrite the result. `tentative`
         is ignored.
         """
-        language = _require(context)
+        language = find_language(context)
         vocabulary = self._look_up(language, noise.device)
         free = vocabulary.end >= 0
         given = noise.new_zeros(len(noise), 0, dtype=torch.int64)
@@ -158,7 +159,7 @@ class WordsHead(Head):
         begin = torch.tensor(vocabulary.begin, dtype=torch.int64, device=given.device)
         opening = torch.cat([begin.expand(len(given), -1), given], dim=1)
         if opening.shape[1] == 0:
-            return _take_last(context), context.prefix
+            return context.last(), context.prefix
         hidden, prefix = language.extend(language.embed(opening), context.prefix)
         return hidden[:, -1:], prefix
 
@@ -170,11 +171,11 @@ class WordsHead(Head):
         begin = torch.tensor(vocabulary.begin, dtype=torch.int64, device=words.device)
         read = torch.cat([begin.expand(len(words), -1), words], dim=1)
         if read.shape[1] == 0:
-            return _take_last(context)
+            return context.last()
         hidden, _ = language.extend(language.embed(read), context.prefix)
         if len(begin):
             return hidden[:, len(begin) - 1 :]
-        return torch.cat([_take_last(context).to(hidden.dtype), hidden], dim=1)
+        return torch.cat([context.last().to(hidden.dtype), hidden], dim=1)
 
     def _look_up(self, language: Language, device: torch.device) -> Vocabulary:
         """The vocabulary, found once: heads are built before a language model is seen."""
@@ -210,18 +211,3 @@ def hold(actions: Tensor, mask: Tensor) -> Tensor:
     steps = torch.arange(actions.shape[1], device=actions.device).view(1, -1, 1)
     last = torch.where(mask > 0, steps, -1).cummax(dim=1).values
     return fill(actions, mask).gather(1, last.clamp(min=0))
-
-
-def _require(context: Context) -> Language:
-    if context.language is None or context.prefix is None:
-        raise ShapeError("The context has no language model or no prefix to go on behind.")
-    return context.language
-
-
-def _take_last(context: Context) -> Tensor:
-    """Hidden state (B, 1, D) of the last real token: of the largest position."""
-    assert context.prefix is not None
-    prefix = context.prefix
-    steps = torch.arange(prefix.mask.shape[1], device=prefix.mask.device)
-    index = torch.where(prefix.mask, steps, -1).amax(dim=1)
-    return context.tokens[torch.arange(len(index), device=index.device), index].unsqueeze(1)

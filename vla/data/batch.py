@@ -13,12 +13,16 @@ class Batch:
 
     Attributes:
         images: per camera uint8 (B, T, H, W, 3), RGB, newest step last.
-        state: float32 (B, T, S), axes and units as `Embodiment.state` says.
+        state: float32 (B, T, S), axes and units as `Embodiment.state` says; NaN where a sample
+            is of no robot, which policies take for the middle of the range.
         instruction: B texts.
         actions: float32 (B, H, A), row 0 is due at the present step.
         mask: float32 (B, H, A), 1 for real entries, 0 for padding past the episode's end.
         labels: per name float32 (B, K), at the present step; NaN where unknown.
         member: int64 (B,), which body of a family each sample is of; None for a single body.
+        reply: B texts that the policy is to write: the answer where `instruction` is a question
+            about a picture (whose mask is 0), the plan before the actions of a robot; "" where
+            nothing is to be said. None when no sample has any.
     """
 
     images: dict[str, Tensor]
@@ -28,6 +32,7 @@ class Batch:
     mask: Tensor
     labels: dict[str, Tensor]
     member: Tensor | None = None
+    reply: list[str] | None = None
 
     def __len__(self) -> int:
         return self.actions.shape[0]
@@ -53,4 +58,5 @@ class Batch:
             mask=change(self.mask),
             labels={name: change(label) for name, label in self.labels.items()},
             member=None if self.member is None else change(self.member),
+            reply=self.reply,
         )

@@ -73,6 +73,7 @@ class DataConfig:
         image_size: [height, width] in pixels to bring every camera's pictures to, which the
             policy's embodiment then says; [] takes them as stored. See `resize_cameras`.
         pin_memory: let a GPU fetch batches by itself; does nothing without CUDA.
+        plans: the subtask under way is to be written before the actions; see policy.plan_words.
     """
 
     kind: str = ""
@@ -81,6 +82,7 @@ class DataConfig:
     cache_gb: float = 1.0
     image_size: list[int] = field(default_factory=list)
     pin_memory: bool = True
+    plans: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.held_out < 1:

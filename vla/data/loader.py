@@ -35,6 +35,7 @@ class WindowLoader:
         episodes: numbers of the episodes to use, e.g. `store.split("train")`.
         threads: how many prefetch; 0 makes `iterate` work in the caller's thread.
         cache_bytes: keep decoded frames in memory up to this many bytes.
+        plans: see WindowReader.
         pin_memory: put batches where a GPU copies from without the CPU's help; does nothing
             on a machine without CUDA.
 
@@ -54,6 +55,7 @@ class WindowLoader:
         threads: int = 1,
         cache_bytes: int = 2**30,
         pin_memory: bool = False,
+        plans: bool = False,
     ):
         check_at_least(1, batch_size=batch_size)
         check_at_least(0, seed=seed, threads=threads)
@@ -61,7 +63,12 @@ class WindowLoader:
         self.batch_size = batch_size
         self._threads = threads
         self._reader = WindowReader(
-            store, history=history, horizon=horizon, episodes=episodes, cache_bytes=cache_bytes
+            store,
+            history=history,
+            horizon=horizon,
+            episodes=episodes,
+            cache_bytes=cache_bytes,
+            plans=plans,
         )
         self._sampler = WindowSampler(len(self._reader), batch_size, seed)
         self._pin = pin_memory and torch.cuda.is_available()

@@ -118,6 +118,7 @@ def to_joint(batch: Batch, family: Family, member: int, views: Mapping[str, str]
         mask=mask,
         labels=batch.labels,
         member=torch.full((len(batch),), member),
+        reply=batch.reply,
     )
 
 
@@ -130,6 +131,7 @@ def assemble(parts: list[Batch], rows: list[torch.Tensor]) -> Batch:
     members = [part.member for part in parts if part.member is not None]
     widths = {name: label.shape[1] for part in parts for name, label in part.labels.items()}
     words = [text for part in parts for text in part.instruction]
+    spoken = [text for part in parts for text in part.reply or [""] * len(part)]
 
     def join(tensors: list[torch.Tensor]) -> torch.Tensor:
         return torch.cat(tensors)[order]
@@ -145,5 +147,6 @@ def assemble(parts: list[Batch], rows: list[torch.Tensor]) -> Batch:
         actions=join([part.actions for part in parts]),
         mask=join([part.mask for part in parts]),
         labels={name: join([label(part, name) for part in parts]) for name in sorted(widths)},
-        member=join(members),
+        member=join(members) if members else None,
+        reply=[spoken[i] for i in order.tolist()] if any(part.reply for part in parts) else None,
     )

@@ -82,7 +82,7 @@ class TrainingData:
             raise DataError(f"The split {split!r} is empty; is data.held_out what you mean?")
         order = {"batch_size": batch_size, "seed": seed}
         supply = {"threads": config.threads, "pin_memory": config.pin_memory}
-        sizes = {"history": history, "horizon": horizon}
+        sizes = {"history": history, "horizon": horizon, "plans": config.plans}
         cache_bytes = int(config.cache_gb * 1e9 / len(chosen))
         if self.family is None or not isinstance(config, MixtureConfig):
             store = self.stores[0]

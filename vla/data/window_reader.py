@@ -61,6 +61,7 @@ class WindowReader:
         episodes: numbers of the episodes to use, e.g. `store.split("train")`.
         cameras: which of them to read; all of them without it.
         cache_bytes: keep decoded frames in memory up to this many bytes.
+        plans: the subtask of the present step is the batch's `reply`.
 
     Raises:
         ConfigError: for sizes below 1. DataError: when no episode is given.
@@ -75,6 +76,7 @@ class WindowReader:
         episodes: NDArray[np.int64],
         cameras: Sequence[str] | None = None,
         cache_bytes: int = 0,
+        plans: bool = False,
     ):
         check_at_least(1, history=history, horizon=horizon)
         check_at_least(0, cache_bytes=cache_bytes)
@@ -84,6 +86,7 @@ class WindowReader:
         self._episodes = np.asarray(episodes, np.int64)
         self._cameras = list(store.embodiment.cameras if cameras is None else cameras)
         self._cache_bytes = cache_bytes
+        self._subtasks = [record.subtasks for record in store.records] if plans else None
         self._table = WindowTable.build(store.episode_ends, self._episodes)
         self._frames: FrameSource = FrameCache(store, cache_bytes) if cache_bytes else store
         self._instructions = store.instructions
@@ -92,7 +95,7 @@ class WindowReader:
     def __reduce__(self) -> tuple[Any, ...]:
         options = {"history": self._history, "horizon": self._horizon}
         options |= {"episodes": self._episodes, "cameras": self._cameras}
-        options |= {"cache_bytes": self._cache_bytes}
+        options |= {"cache_bytes": self._cache_bytes, "plans": self._subtasks is not None}
         return partial(WindowReader, self.store, **options), ()  # the cache's content stays here
 
     def __len__(self) -> int:
@@ -141,7 +144,20 @@ class WindowReader:
                 name: torch.from_numpy(store.column(f"labels/{name}")[present])
                 for name in store.labels
             },
+            reply=self._read_plans(windows),
         )
+
+    def _read_plans(self, windows: NDArray[np.int64]) -> list[str] | None:
+        """The subtask of each window's present step, "" between two; None unless asked for."""
+        if self._subtasks is None:
+            return None
+        table = self._table
+        steps = table.present[windows] - table.start[windows]
+        plans = []
+        for episode, step in zip(table.episode[windows].tolist(), steps.tolist(), strict=True):
+            texts = [t.text for t in self._subtasks[episode] if t.start <= step < t.stop]
+            plans.append("; ".join(texts))
+        return plans
 
 
 def check_at_least(least: int, **values: int) -> None:
