@@ -69,6 +69,7 @@ from vla.data.convert.config_arrays import (
     UmiConfig,
 )
 from vla.runtime.config import AsyncControlConfig, ControlConfig
+from vla.runtime.execution_config import EXECUTIONS
 
 GROUPS: dict[str, dict[str, type]] = {
     "policy": {"vla": VlaPolicyConfig, "lerobot": LerobotPolicyConfig},
@@ -118,6 +119,7 @@ GROUPS: dict[str, dict[str, type]] = {
     },
     "teleop": {"none": TeleopConfig, "leader": LeaderConfig, "keyboard": KeyboardConfig},
     "control": {"sync": ControlConfig, "async": AsyncControlConfig},
+    "control/execution": EXECUTIONS,
     "data": {"store": StoreConfig, "mixture": MixtureConfig},
     "source": {
         "bridge": BridgeConfig,

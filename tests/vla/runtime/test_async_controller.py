@@ -10,7 +10,7 @@ import pytest
 from tests.vla.runtime.toy_policies import BODY, SweeperFactory
 from vla.contract import Controller
 from vla.errors import ConfigError, RobotError
-from vla.runtime.config import AsyncControlConfig
+from vla.runtime.config import AsyncControlConfig, LatencyConfig
 from vla.runtime.motion import MotionLimits
 from vla.types import Observation
 
@@ -98,8 +98,8 @@ def test_failures_are_told():
         config.open(SweeperFactory(broken=True), BODY)
     with pytest.raises(ConfigError, match=r"control\.execute"):
         AsyncControlConfig(execute=5).open(SweeperFactory(), BODY)
-    with pytest.raises(ConfigError, match="control=sync"):
-        AsyncControlConfig().build(None)
+    with pytest.raises(ConfigError, match=r"control\.latency"):
+        AsyncControlConfig(latency=LatencyConfig(seconds=0.1)).open(SweeperFactory(), BODY)
     with pytest.raises(ConfigError, match="stale"):
         AsyncControlConfig(stale=0)
     with pytest.raises(ConfigError, match="rate_limits"):
