@@ -20,12 +20,14 @@ BODY = Embodiment(
 STEPS = Embodiment(
     name="steps",
     state=BODY.state,
-    action=tuple(
-        Axis(name=name, unit="m", low=-1, high=1, mode="delta") for name in ("dx", "dy")
-    ) + (Axis(name="gripper", unit="1", low=0, high=1),),
+    action=(
+        Axis(name="dx", unit="m", low=-1, high=1, mode="delta"),
+        Axis(name="dy", unit="m", low=-1, high=1, mode="delta"),
+        Axis(name="gripper", unit="1", low=0, high=1),
+    ),
     cameras={},
     hz=HZ,
-)  # fmt: skip
+)
 
 
 def plan(rows, tick=0):
