@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vla.contract import Controller, Policy
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError, UnknownChoice
-from vla.runtime.execution_config import ExecutionConfig, NewestConfig
+from vla.runtime.execution_config import ExecutionConfig
 
 if TYPE_CHECKING:
     from vla.runtime.async_controller import AsyncController
@@ -62,7 +62,7 @@ class ControlConfig:
     kind: str = "sync"
     execute: int = 4
     rate_limits: dict[str, float] = field(default_factory=dict)
-    execution: ExecutionConfig = field(default_factory=NewestConfig)
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     latency: LatencyConfig = field(default_factory=LatencyConfig)
 
     def __post_init__(self) -> None:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, slots=True)
 class ExecutionConfig:
-    """Base of the methods; the method itself is `newest`."""
+    """The newest plan replaces the one before it; base of the other methods."""
 
-    kind: str = ""
+    kind: str = "newest"
 
     def build(self, embodiment: Embodiment, *, hz: float = 0.0) -> "ChunkExecution":
         """The bookkeeping; `hz` is the rate of the stream, 0: that of the plans."""
@@ -31,13 +31,6 @@ class ExecutionConfig:
     def told(self) -> bool:
         """Whether that policy is told what is left of its last plan."""
         return False
-
-
-@dataclass(kw_only=True, slots=True)
-class NewestConfig(ExecutionConfig):
-    """The newest plan replaces the one before it."""
-
-    kind: str = "newest"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -178,7 +171,7 @@ class TrainedRtcConfig(RtcConfig):
 
 
 EXECUTIONS: dict[str, type[ExecutionConfig]] = {
-    "newest": NewestConfig,
+    "newest": ExecutionConfig,
     "crossfade": CrossFadeConfig,
     "ensemble": EnsembleConfig,
     "adaptive": AdaptiveConfig,
