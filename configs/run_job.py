@@ -58,5 +58,7 @@ class RunJob:
             raise ConfigError("Give checkpoint=..., or teleop=leader or teleop=keyboard.")
         if self.teleop.kind != "none" and self.control.kind != "sync":
             raise ConfigError("A person's device is read every tick; use control=sync.")
+        if self.control.latency.any:
+            raise ConfigError("control.latency is for vla eval; on an arm planning takes time.")
         if self.faults.any and self.control.kind == "sync":
             raise ConfigError("faults happen in the planning process; use control=async.")

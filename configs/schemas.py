@@ -72,6 +72,7 @@ from vla.data.convert.config_arrays import (
 )
 from vla.data.cotraining_config import CotrainingConfig
 from vla.runtime.config import AsyncControlConfig, ControlConfig
+from vla.runtime.execution_config import EXECUTIONS
 
 GROUPS: dict[str, dict[str, type]] = {
     "policy": {"vla": VlaPolicyConfig, "lerobot": LerobotPolicyConfig},
@@ -123,6 +124,7 @@ GROUPS: dict[str, dict[str, type]] = {
     "control": {"sync": ControlConfig, "async": AsyncControlConfig},
     "data": {"store": StoreConfig, "mixture": MixtureConfig, "cotraining": CotrainingConfig},
     "data/robot": {"store": StoreConfig, "mixture": MixtureConfig},
+    "control/execution": EXECUTIONS,
     "source": {
         "bridge": BridgeConfig,
         "openx": OpenXConfig,

@@ -16,6 +16,7 @@ from vla.contract import Controller
 from vla.embodiment import Embodiment
 from vla.errors import RobotError
 from vla.runtime.config import AsyncControlConfig, ControlConfig
+from vla.runtime.controller import ChunkController
 from vla.runtime.follower import PlanFollower
 from vla.runtime.motion import MotionLimits
 from vla.runtime.plan_log import LoggedPlan
@@ -69,7 +70,8 @@ def replay_flight(
         follower = PlanFollower(policy_body, config=control, limits=motion_limits(gate))
         commands = _FollowedLog(follower, chunks)
     else:
-        commands = _SteppedLog(control.build(_RecordedPolicy(policy_body, chunks)))
+        recorded = _RecordedPolicy(policy_body, chunks)  # chose and joined its plans already
+        commands = _SteppedLog(ChunkController(recorded, config=control))
     result = Replay()
     for index, tick in enumerate(flight.ticks):
         cause = Cause(tick["cause"])

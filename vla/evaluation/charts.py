@@ -80,10 +80,16 @@ def draw_legend(names: Sequence[str], extra: str = "") -> str:
     return f'<div class="legend">{"".join(items)}</div>'
 
 
-def draw_lines(title: str, series: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> str:
+def draw_lines(
+    title: str,
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    unit: str = "step",
+) -> str:
     """Curves y over x by name; logarithmic when positive values span more than a factor 30.
 
     Values that are not finite are left out; series without a point too; "" when none is left.
+    `unit` is that of x.
     """
     curves = {name: _thin(np.asarray(x, float), np.asarray(y, float)) for name, (x, y) in
               series.items()}  # fmt: skip
@@ -110,7 +116,7 @@ def draw_lines(title: str, series: Mapping[str, tuple[Sequence[float], Sequence[
     labels = {(t - low) / (high - low): 10**t if logarithmic else t for t in ticks}
     return (
         f"<figure><figcaption>{escape(title)}</figcaption>{draw_legend(list(curves))}"
-        f"{_frame(''.join(paths), labels, [left, (left + right) / 2, right], 'step')}</figure>"
+        f"{_frame(''.join(paths), labels, [left, (left + right) / 2, right], unit)}</figure>"
     )
 
 

@@ -46,7 +46,7 @@ class Timing:
     steps: int = 0
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class _Worker:
     process: BaseProcess
     connection: Connection
@@ -125,8 +125,15 @@ class Pool:
                 patience = self._answer(waiting)
 
     def _answer(self, waiting: deque[_Worker]) -> float:
-        """Plan for the longest-waiting workers, one batch of them; the seconds it took."""
-        served = [waiting.popleft() for _ in range(min(self.batch, len(waiting)))]
+        """Plan for the longest-waiting workers, one batch of them; the seconds it took.
+
+        Those who know of as many rows of their last plans as the first: a policy handles others
+        in a pass of their own, and a result must not depend on who shares its pass.
+        """
+        told = _count_told(waiting[0])
+        served = [worker for worker in waiting if _count_told(worker) == told][: self.batch]
+        for worker in served:
+            waiting.remove(worker)
         fill = served[:1] * (self.batch - len(served))
         asks = [worker.ask for worker in served + fill if worker.ask is not None]
         begun = perf_counter()
@@ -191,6 +198,17 @@ class _Queue:
             return None
         chosen = task if task in left else max(left, key=left.__getitem__)
         return chosen, self._seeds[chosen].popleft()
+
+
+def _count_told(worker: _Worker) -> tuple[int, int]:
+    """How many pending and tentative rows its question holds."""
+    if worker.ask is None:
+        return 0, 0
+    seen = worker.ask.observation
+    pending, tentative = (
+        0 if rows is None else len(rows) for rows in (seen.pending, seen.tentative)
+    )
+    return pending, tentative
 
 
 def _send(worker: _Worker, message: Any) -> None:

@@ -20,7 +20,7 @@ from vla.runtime.config import AsyncControlConfig
 from vla.runtime.follower import PlanFollower
 from vla.runtime.keeper import keep_planning
 from vla.runtime.motion import MotionLimits
-from vla.runtime.plan_slots import PlanSlots, short_hash
+from vla.runtime.plan_slots import UNTOLD, PlanSlots, short_hash
 from vla.runtime.planner import PolicyFactory
 from vla.types import ActionChunk, Float32, Observation
 
@@ -50,6 +50,7 @@ class AsyncController:
         """
         self.follower = PlanFollower(embodiment, config=config, limits=limits)
         self.embodiment = self.follower.embodiment
+        self._told = config.execution.told
         self._clock, self._contract = clock, short_hash(embodiment.hash)
         self._slots = PlanSlots.open(embodiment)
         self._number = self._episode = self._seed = self._seen = self._last_id = 0
@@ -87,9 +88,15 @@ class AsyncController:
                 "it keeps the history itself."
             )
         self._number += 1
-        self._slots.show(observation, number=self._number, episode=self._episode, seed=self._seed)
         self.due = self._clock()
-        self._take_plan(self.due)
+        self._take_plan(self.due)  # first: the observation tells of the plan that is followed
+        self._slots.show(
+            self.follower.tell(observation),
+            number=self._number,
+            episode=self._episode,
+            seed=self._seed,
+            heard=self._last_id if self._told else UNTOLD,
+        )
         return self.follower.command(observation.state[-1], now=self.due)
 
     @property

@@ -7,13 +7,16 @@ import numpy as np
 from vla.contract import Policy
 from vla.embodiment import Embodiment
 from vla.errors import ContractError, ShapeError, UnknownChoice
-from vla.runtime.chunking import NewestChunk
 from vla.runtime.config import ControlConfig
+from vla.runtime.telling import tell
 from vla.types import ActionChunk, Float32, Observation
 
 
 class ChunkController:
     """Synchronous chunk execution: asks for a plan, runs `execute` rows of it, asks again.
+
+    A policy that is told of its last plan is told of all that is left of it as tentative:
+    nothing is committed while the loop waits.
 
     A row that is not finite is passed on as it is, unshaped: clipping would turn an
     infinity into a command that looks legal. Worlds and the safety gate refuse it, and
@@ -27,7 +30,7 @@ class ChunkController:
     """
 
     def __init__(self, policy: Policy, *, config: ControlConfig):
-        """Wrap `policy`.
+        """Drive `policy`, which `config.execution` has wrapped already where it wants to.
 
         Raises:
             ContractError: for "relative" action axes, which need the chunk's first state.
@@ -36,7 +39,8 @@ class ChunkController:
         self.embodiment = policy.embodiment
         refuse_relative(self.embodiment, config.kind)
         self._policy = policy
-        self._execution = NewestChunk(self.embodiment, rows=config.execute)
+        self._execution = config.execution.build(self.embodiment)
+        self._rows, self._told = config.execute, config.execution.told
         self._shaper = Shaper(self.embodiment, rate_limits=config.rate_limits)
         self._history: deque[Observation] = deque(maxlen=policy.history)
         self.reset(seed=0)
@@ -64,7 +68,9 @@ class ChunkController:
                 "it keeps the history itself."
             )
         self._history.append(observation)
-        action = self._execution.row(observation.time)
+        action = None
+        if not self.is_due(observation.time):
+            action = self._execution.row(observation.time)
         if action is None:
             self.chunk = self._plan()
             self._execution.accept(self.chunk)
@@ -72,10 +78,19 @@ class ChunkController:
         self.row = self._execution.index
         return self._shaper.shape(action, observation)
 
+    def is_due(self, time: float) -> bool:
+        """Whether a call at `time` will ask for a plan: none yet, `execute` rows old, or ended."""
+        if self.chunk is None:
+            return True
+        age = round((time - self.chunk.time) * self.embodiment.hz)
+        return age >= min(self._rows, len(self.chunk.actions))
+
     def _plan(self) -> ActionChunk:
         """Ask the policy once, with the stacked history and the plan's own seed."""
         self.chunk_index += 1
         observation = stack_history(list(self._history), steps=self._policy.history)
+        if self._told:
+            observation = tell(observation, self._execution, committed=0)
         seed = chunk_seed(self._seed, self.chunk_index)
         (chunk,) = self._policy.act([observation], seeds=[seed])
         axes = len(self.embodiment.action)

@@ -9,12 +9,13 @@ from collections import Counter
 import numpy as np
 
 from vla.embodiment import Embodiment
-from vla.runtime.chunking import ChunkExecution, NewestChunk, admission
+from vla.runtime.chunking import admission
 from vla.runtime.config import AsyncControlConfig
 from vla.runtime.controller import refuse_relative
 from vla.runtime.motion import MotionLimits, Mover
 from vla.runtime.streaming import at_rate
-from vla.types import ActionChunk, Float32
+from vla.runtime.telling import DelayEstimate, tell
+from vla.types import ActionChunk, Float32, Observation
 
 
 class PlanFollower:
@@ -39,15 +40,13 @@ class PlanFollower:
         *,
         config: AsyncControlConfig,
         limits: MotionLimits | None = None,
-        execution: ChunkExecution | None = None,
     ):
         """Nothing is planned yet.
 
         Args:
             embodiment: the policy's.
-            config: times and rates.
+            config: times and rates, and how plans become actions.
             limits: of the motion; None: none.
-            execution: how plans become actions; None: the newest plan alone.
 
         Raises:
             ContractError: for "relative" action axes.
@@ -58,7 +57,8 @@ class PlanFollower:
         axes = embodiment.action
         self._limits = limits or MotionLimits.none(len(axes))
         self._mover = Mover(self.embodiment, self._limits)
-        self._execution = execution or NewestChunk(embodiment, hz=config.hz)
+        self._execution = config.execution.build(embodiment, hz=config.hz)
+        self._delay = DelayEstimate(window=config.delay_window, quantile=config.delay_quantile)
         states = {axis.name: index for index, axis in enumerate(embodiment.state)}
         self._measured = np.array([states.get(axis.name, -1) for axis in axes], np.intp)
         self.refused: Counter[str] = Counter()
@@ -67,6 +67,7 @@ class PlanFollower:
     def reset(self) -> None:
         """Forget the last episode; the first command waits for a plan at rest."""
         self._execution.reset()
+        self._delay.reset()
         self.refused.clear()
         self._begun = False
         self._admitted = -np.inf
@@ -102,9 +103,20 @@ class PlanFollower:
             self.refused[reason] += 1
             return reason
         self._execution.accept(chunk)
+        self._delay.add(now - chunk.time)
         self.chunk, self._admitted = chunk, now
         self.chunk_index += 1
         return ""
+
+    def tell(self, observation: Observation) -> Observation:
+        """What a policy is to see: with the rest of the last plan, if it wants to be told.
+
+        Its first rows are committed: those due before a plan from `observation` can be here.
+        """
+        if not self._config.execution.told:
+            return observation
+        committed = self._delay.rows(self._policy_body.hz, lead=self._config.action_delay)
+        return tell(observation, self._execution, committed=committed)
 
     def command(self, state: Float32, *, now: float) -> Float32:
         """The command (A,) float32 to send at `now`; it takes effect `action_delay` later.

@@ -19,6 +19,8 @@ RING = 8
 """Observations kept for the planner; a policy's history must be shorter."""
 MOST_ROWS = 256
 """Longest plan that fits the record."""
+UNTOLD = 2**63
+"""Instead of the number of a plan: the policy is not told of any, and need not wait for it."""
 WORDS = 512
 """Bytes of an instruction or an error that fit."""
 
@@ -29,7 +31,11 @@ def short_hash(text: str) -> int:
 
 
 def observation_fields(body: Embodiment) -> list[tuple]:
-    """One observation: number (from 1), episode, its seed, time, state, words, pictures."""
+    """One observation: number (from 1), episode, its seed, time, state, words, pictures.
+
+    `known` are the rows of the last plan that the policy is told of, `pending` the committed
+    ones of them and `tentative` the others; `heard` is the newest plan that they know of.
+    """
     pictures = [(name, "u1", (c.height, c.width, 3)) for name, c in sorted(body.cameras.items())]
     return [
         ("number", "<u8"),
@@ -38,6 +44,10 @@ def observation_fields(body: Embodiment) -> list[tuple]:
         ("time", "<f8"),
         ("state", "<f4", (len(body.state),)),
         ("instruction", f"S{WORDS}"),
+        ("heard", "<u8"),
+        ("pending", "<u4"),
+        ("tentative", "<u4"),
+        ("known", "<f4", (MOST_ROWS, len(body.action))),
         *[(f"image_{name}", *rest) for name, *rest in pictures],
     ]
 
@@ -100,11 +110,27 @@ class PlanSlots:
         for slot in (*self.observations, self.plan, self.status):
             slot.close()
 
-    def show(self, observation: Observation, *, number: int, episode: int, seed: int) -> None:
-        """Put an observation (T == 1) into the ring. Raises ContractError for too many words."""
+    def show(
+        self, observation: Observation, *, number: int, episode: int, seed: int, heard: int
+    ) -> None:
+        """Put an observation (T == 1) into the ring.
+
+        Raises:
+            ContractError: for too many words or rows of the last plan.
+        """
         words = observation.instruction.encode()
         if len(words) > WORDS:
             raise ContractError(f"The instruction has {len(words)} bytes; at most {WORDS} fit.")
+        rows = [
+            np.zeros((0, len(self.body.action)), np.float32) if part is None else part
+            for part in (observation.pending, observation.tentative)
+        ]
+        known = np.zeros((MOST_ROWS, len(self.body.action)), np.float32)
+        if sum(map(len, rows)) > MOST_ROWS:
+            raise ContractError(
+                f"The last plan has {sum(map(len, rows))} rows; {MOST_ROWS} are kept."
+            )
+        known[: sum(map(len, rows))] = np.concatenate(rows)
         self.observations[number % RING].write(
             number=number,
             episode=episode,
@@ -112,6 +138,10 @@ class PlanSlots:
             time=observation.time,
             state=observation.state[-1],
             instruction=words,
+            heard=heard,
+            pending=len(rows[0]),
+            tentative=len(rows[1]),
+            known=known,
             **{f"image_{n}": observation.images[n][-1] for n in self.body.cameras},
         )
 
@@ -154,11 +184,15 @@ class PlanSlots:
         )
 
     def _read(self, record: np.void) -> Observation:
+        first, rest = int(record["pending"]), int(record["tentative"])
+        known = record["known"].copy()
         return Observation(
             images={name: record[f"image_{name}"][None].copy() for name in self.body.cameras},
             state=record["state"][None].copy(),
             instruction=bytes(record["instruction"]).decode(errors="replace"),
             time=float(record["time"]),
+            pending=known[:first] if first else None,
+            tentative=known[first : first + rest] if rest else None,
         )
 
 

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,11 +17,27 @@ from vla.contract import Policy
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError, VlaError
 from vla.runtime.controller import chunk_seed, stack_history
+from vla.runtime.execution_config import ExecutionConfig
 from vla.runtime.plan_slots import RING, PlanSlots, last_words
 from vla.types import Observation
 
 PolicyFactory = Callable[[], tuple[Policy, str]]
 """Loads a policy; returns it with the SHA-256 of its weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedFactory:
+    """Loads a policy and wraps it as a method of execution wants it."""
+
+    inner: PolicyFactory
+    execution: ExecutionConfig
+
+    def __call__(self) -> tuple[Policy, str]:
+        """See `PolicyFactory`; the hash is that of the inner weights."""
+        policy, weights = self.inner()
+        return self.execution.wrap(policy), weights
+
+
 POLL = 0.0005
 """Seconds between two looks for a new observation."""
 WARM_UP = 3
@@ -97,6 +114,7 @@ class _Planner:
         self._policy, self._weights, self._slots = policy, weights, slots
         self._interval, self._number = interval, first
         self._episode, self._index, self._seen = 0, -1, -np.inf
+        self._published = 0
 
     def run(self, wanted: Callable[[], bool]) -> None:
         """Loop while `wanted()`."""
@@ -122,6 +140,8 @@ class _Planner:
             return False
         if episode != self._episode:
             self._index = -1
+        elif newest["heard"] < self._published:
+            return False  # it tells of a plan that is followed no longer, or of none
         self._episode, self._seen = episode, seen
         observations = self._slots.recent(self._policy.history)
         observation = stack_history(observations, steps=self._policy.history)
@@ -135,7 +155,7 @@ class _Planner:
             published=time.monotonic(),
             weights=self._weights,
         )
-        self._number += 1
+        self._published, self._number = self._number, self._number + 1
         return True
 
 

@@ -18,7 +18,8 @@ from vla.evaluation.conditions import compare_conditions
 from vla.evaluation.evaluate import evaluate
 from vla.evaluation.result import Evaluation
 from vla.evaluation.statistics import wilson_interval
-from vla.runtime.config import ControlConfig
+from vla.runtime.config import AsyncControlConfig, ControlConfig, LatencyConfig
+from vla.runtime.execution_config import RtcConfig
 from vla.types import ActionChunk
 
 SEEDS = list(range(1_000_000, 1_000_006))
@@ -73,6 +74,36 @@ def test_outcomes_do_not_depend_on_workers(tmp_path):
     assert len({e.actions for e in one.episodes}) == len(SEEDS)
     assert len({e.first_frame for e in one.episodes}) == len(SEEDS)
     assert two.timing["plans"] == one.timing["plans"]
+
+
+class Remembering(TorchPolicy):
+    """Plans depend on what it is told of its last plan, and on who shares its batch unfairly."""
+
+    def act(self, observations, *, seeds):
+        told = {(count(o.pending), count(o.tentative)) for o in observations}
+        assert len(told) == 1, told
+        chunks = super().act(observations, seeds=seeds)
+        return [
+            ActionChunk(actions=c.actions + np.float32(0.01 * count(o.pending)), time=c.time)
+            for c, o in zip(chunks, observations, strict=True)
+        ]
+
+
+def count(rows):
+    return 0 if rows is None else len(rows)
+
+
+def test_late_plans_are_the_same_for_any_number_of_workers(tmp_path):
+    latency = LatencyConfig(seconds=0.1, jitter=0.1, drop=0.1)
+    control = AsyncControlConfig(execution=RtcConfig(), latency=latency, stale=1.0)
+    one, two = (
+        evaluate(Remembering(), PointConfig(), tasks=["touch"], seeds=SEEDS, control=control,
+                 directory=tmp_path / str(workers), workers=workers, batch=2, max_steps=30)
+        for workers in (1, 3)
+    )  # fmt: skip
+    assert [e.actions for e in one.episodes] == [e.actions for e in two.episodes]
+    assert len({e.actions for e in one.episodes}) == len(SEEDS)
+    assert one.setup["control"]["latency"]["drop"] == 0.1
 
 
 def test_everything_is_counted_and_written(tmp_path):

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from tests.vla.runtime.toy_policies import BODY, SweeperFactory
 from vla.contract import Controller
 from vla.errors import ConfigError, RobotError
-from vla.runtime.config import AsyncControlConfig
+from vla.runtime.config import AsyncControlConfig, LatencyConfig
+from vla.runtime.execution_config import RtcConfig
 from vla.runtime.motion import MotionLimits
 from vla.types import Observation
 
@@ -98,9 +100,35 @@ def test_failures_are_told():
         config.open(SweeperFactory(broken=True), BODY)
     with pytest.raises(ConfigError, match=r"control\.execute"):
         AsyncControlConfig(execute=5).open(SweeperFactory(), BODY)
-    with pytest.raises(ConfigError, match="control=sync"):
-        AsyncControlConfig().build(None)
+    with pytest.raises(ConfigError, match=r"control\.latency"):
+        AsyncControlConfig(latency=LatencyConfig(seconds=0.1)).open(SweeperFactory(), BODY)
     with pytest.raises(ConfigError, match="stale"):
         AsyncControlConfig(stale=0)
     with pytest.raises(ConfigError, match="rate_limits"):
         AsyncControlConfig(rate_limits={"j0": 1.0})
+
+
+def test_the_planner_is_told_of_the_plan_that_is_followed():
+    """Pending rows cross the process boundary: every plan goes on from the one before it."""
+    config = AsyncControlConfig(
+        hz=HZ, execution=RtcConfig(), delay_window=4, delay_quantile=1.0, start_timeout=60
+    )
+    controller = config.open(SweeperFactory(rows=40, delay=0.06, keeps=True), BODY)
+    chunks = []
+    try:
+        controller.reset(seed=1)
+        state, end = np.zeros(2, np.float32), time.monotonic() + 10
+        while len(chunks) < 6 and time.monotonic() < end:
+            state = controller(observe(state))
+            if controller.chunk is not None and (
+                not chunks or controller.chunk.time > chunks[-1].time
+            ):
+                chunks.append(controller.chunk)
+            time.sleep(1 / HZ)
+    finally:
+        controller.close()
+    assert len(chunks) == 6
+    for old, new in pairwise(chunks[1:]):
+        first = round((new.time - old.time) * BODY.hz)
+        kept = (new.actions[:2] == old.actions[first : first + 2]).all()
+        assert kept, (first, new.actions[:3], old.actions[: first + 3])

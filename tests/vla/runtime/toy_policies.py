@@ -17,12 +17,16 @@ BODY = Embodiment(
 
 @dataclass
 class Sweeper:
-    """Plans that move every joint at `speed` rad/s from where it stands; H rows."""
+    """Plans that move every joint at `speed` rad/s from where it stands; H rows.
+
+    One that `keeps` gives pending rows back.
+    """
 
     rows: int = 16
     speed: float = 0.2
     delay: float = 0.01
     fail: str = ""
+    keeps: bool = False
     history: int = 1
     embodiment: Embodiment = BODY
 
@@ -31,9 +35,13 @@ class Sweeper:
         if self.fail:
             raise ServingError(self.fail)
         steps = np.arange(1, self.rows + 1)[:, None] * self.speed / self.embodiment.hz
+        plans = [(o.state[-1] + steps).astype(np.float32) for o in observations]
+        for plan, observation in zip(plans, observations, strict=True):
+            if self.keeps and observation.pending is not None:
+                plan[: len(observation.pending)] = observation.pending
         return [
-            ActionChunk(actions=(o.state[-1] + steps).astype(np.float32), time=o.time)
-            for o in observations
+            ActionChunk(actions=plan, time=o.time)
+            for plan, o in zip(plans, observations, strict=True)
         ]
 
 
@@ -46,8 +54,9 @@ class SweeperFactory:
     delay: float = 0.01
     fail: str = ""
     broken: bool = False
+    keeps: bool = False
 
     def __call__(self):
         if self.broken:
             raise ServingError("no weights today")
-        return Sweeper(self.rows, self.speed, self.delay, self.fail), "ab" * 32
+        return Sweeper(self.rows, self.speed, self.delay, self.fail, self.keeps), "ab" * 32
