@@ -19,6 +19,7 @@ from configs.data_jobs import (
     DataTokenizerJob,
     DataViewJob,
 )
+from configs.quantize_job import QuantizeJob
 from configs.serve_job import ServeJob
 from envs.config import GymWorldConfig, TabletopConfig, WorldConfig
 from policies.backbones.config import AutoBackboneConfig, TinyConfig
@@ -29,6 +30,7 @@ from policies.heads.config_denoisers import DitConfig, ReadoutConfig, UnetConfig
 from policies.heads.config_expert import ExpertConfig, InsulatedConfig
 from policies.heads.config_language import ParallelConfig, ParallelDiffusionConfig, WordsConfig
 from policies.heads.config_latent import CvaeConfig, VqConfig
+from policies.quantize.config import RECIPES
 from robot_drivers.config import RobotConfig, SimArmConfig
 from robot_drivers.config_arms import (
     FrankaConfig,
@@ -83,6 +85,7 @@ GROUPS: dict[str, dict[str, type]] = {
         "cvae": CvaeConfig,
         "vq": VqConfig,
     },
+    "recipe": RECIPES,
     "world": {"tabletop": TabletopConfig, "gym": GymWorldConfig},
     "robot": {
         "sim_arm": SimArmConfig,
@@ -325,6 +328,7 @@ JOBS: dict[str, type] = {
     "train": TrainJob,
     "eval": EvalJob,
     "compare": CompareJob,
+    "quantize": QuantizeJob,
     "run": RunJob,
     "serve": ServeJob,
     "report": ReportJob,

@@ -35,6 +35,7 @@ class CompiledPolicy:
     def __init__(self, inner: Policy, runtime: RuntimeConfig):
         self.inner, self._runtime = inner, runtime
         self.history = inner.history
+        self.horizon = getattr(inner, "horizon", None)
         if not isinstance(inner, nn.Module):
             raise ConfigError(f"{type(inner).__name__} is no module of ours; run it as it is.")
         self._device = next(inner.parameters()).device

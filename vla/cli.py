@@ -18,6 +18,7 @@ VERBS = {
     "train": "Train a policy on a store; writes checkpoints, curves and a report",
     "eval": "Evaluate a checkpoint over tasks and seeds; intervals, videos, report",
     "compare": "Compare finished evaluations on the scenes they share; winner or none",
+    "quantize": "Store a checkpoint in few bits, if it still plans and succeeds as before",
     "run": "Drive a robot (or the simulated arm) with a checkpoint, through the safety gate",
     "serve": "Let other machines plan with a checkpoint, over websockets",
     "report": "Gather finished runs into one HTML page",

@@ -109,3 +109,12 @@ class Float8Config(RecipeConfig):
     """float8 (e4m3) weights per channel and activations per token: for GPUs of sm89 and up."""
 
     kind: str = "float8"
+
+
+RECIPES: dict[str, type[RecipeConfig]] = {
+    "none": RecipeConfig,
+    "int8": Int8Config,
+    "int8_weights": Int8WeightsConfig,
+    "int4_weights": Int4WeightsConfig,
+    "float8": Float8Config,
+}

@@ -89,7 +89,7 @@ class Int8Linear(Int8WeightLinear):
         super().__init__(inputs, outputs, bias=bias)
         self._packed: Tensor | None = None
 
-    def _apply(self, fn, recurse=True):  # noqa: ANN001, ANN202 - torch's own signature
+    def _apply(self, fn, recurse=True):
         self._packed = None  # laid out for another device
         return super()._apply(fn, recurse)
 
@@ -139,7 +139,7 @@ class Int4WeightLinear(QuantizedLinear):
         self.register_buffer("middle", torch.zeros(shape, dtype=torch.bfloat16))
         self._packed: Tensor | None = None
 
-    def _apply(self, fn, recurse=True):  # noqa: ANN001, ANN202 - torch's own signature
+    def _apply(self, fn, recurse=True):
         self._packed = None
         return super()._apply(fn, recurse)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from policies.quantize.calibration import Inputs, calibrate
-from policies.quantize.config import Int4WeightsConfig, RecipeConfig
+from policies.quantize.config import RecipeConfig
 from policies.quantize.gptq import encode_gptq
 from policies.quantize.linears import Int4WeightLinear, QuantizedLinear, make_linear
 from vla.errors import CheckpointError, ConfigError
@@ -142,9 +142,8 @@ def _convert(
             bias=layer.bias is not None, group=group,
         ).to(layer.weight.device)  # fmt: skip
         made.fill(layer, _migrate(layer.weight, inputs, strength) if strength and inputs else None)
-        if isinstance(made, Int4WeightLinear) and isinstance(recipe, Int4WeightsConfig):
-            if recipe.gptq and inputs is not None:
-                encode_gptq(made, layer.weight.detach().float(), inputs.rows)
+        if isinstance(made, Int4WeightLinear) and getattr(recipe, "gptq", False) and inputs:
+            encode_gptq(made, layer.weight.detach().float(), inputs.rows)
         error = _measure(layer, made, inputs.rows) if inputs else 0.0
         if error < least:
             best, least, chosen = made, error, strength
