@@ -6,7 +6,7 @@ from policies.checks import require_choice, require_positive
 from vla.errors import ConfigError
 
 SKIPPED = (  # few weights, much precision: what enters, leaves, keeps time or points
-    "*.enter", "*.leave*", "*.clock*", "*.modulate*", "*film*", "*.pointer.*", "*.reckon.*",
+    "*.enter", "*.leave*", "*.clock*", "*.modulate*", "*film*", "*.pointer.*",
     "*.from_state*", "*embed*", "*lm_head", "*.output", "*router*", "*.state", "*.memory",
 )  # fmt: skip
 PARTS = ("vision", "language", "head")
@@ -70,6 +70,14 @@ class RecipeConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class Bfloat16Config(RecipeConfig):
+    """bfloat16 weights and activations in the chosen layers."""
+
+    kind: str = "bfloat16"
+    layer_limit: float = 0.05
+
+
+@dataclass(kw_only=True, slots=True)
 class Int8Config(RecipeConfig):
     """8-bit weights per channel, 8-bit activations per token: the one for CPUs with VNNI."""
 
@@ -113,6 +121,7 @@ class Float8Config(RecipeConfig):
 
 RECIPES: dict[str, type[RecipeConfig]] = {
     "none": RecipeConfig,
+    "bfloat16": Bfloat16Config,
     "int8": Int8Config,
     "int8_weights": Int8WeightsConfig,
     "int4_weights": Int4WeightsConfig,

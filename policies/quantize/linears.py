@@ -105,9 +105,9 @@ class Int8Linear(Int8WeightLinear):
 
     def _multiply_whole(self, whole: Tensor) -> Tensor:
         """Whole numbers in [-127, 127], float32 (M, K), times the weight: float32 (M, N)."""
-        if whole.device.type == "cuda":
+        if whole.device.type == "cuda" and self.in_features % 8 == 0:
             return self._multiply_cuda(whole)
-        if not ONEDNN:
+        if not ONEDNN or whole.device.type != "cpu":
             return F.linear(whole, self.codes.float()) * self.scale
         if self._packed is None:
             shape = [len(whole), self.in_features]
@@ -194,6 +194,27 @@ class Int4WeightLinear(QuantizedLinear):
         return product if self.bias is None else product.to(rows.dtype) + self.bias.to(rows.dtype)
 
 
+class Bfloat16Linear(QuantizedLinear):
+    """bfloat16 weights and activations: half the memory, and the yardstick of the others."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool):
+        super().__init__(inputs, outputs, bias=bias)
+        self.register_buffer("codes", torch.zeros(outputs, inputs, dtype=torch.bfloat16))
+
+    def encode(self, weight: Tensor) -> None:
+        """See `QuantizedLinear.encode`."""
+        self.codes.copy_(weight)
+
+    def decode(self) -> Tensor:
+        """See `QuantizedLinear.decode`."""
+        return self.codes.float()
+
+    def multiply(self, rows: Tensor) -> Tensor:
+        """See `QuantizedLinear.multiply`."""
+        bias = None if self.bias is None else self.bias.bfloat16()
+        return F.linear(rows.bfloat16(), self.codes, bias)
+
+
 class Float8Linear(QuantizedLinear):
     """float8 (e4m3) weights per channel and, on a GPU that multiplies them, activations."""
 
@@ -226,6 +247,7 @@ class Float8Linear(QuantizedLinear):
 
 
 LINEARS: dict[str, type[QuantizedLinear]] = {
+    "bfloat16": Bfloat16Linear,
     "int8": Int8Linear,
     "int8_weights": Int8WeightLinear,
     "int4_weights": Int4WeightLinear,

@@ -78,13 +78,13 @@ def choose_layers(policy: nn.Module, recipe: RecipeConfig) -> dict[str, nn.Linea
         if isinstance(module, nn.MultiheadAttention)  # reads its layers' weights itself
         for inner, _ in module.named_modules()
     }
-    step = getattr(recipe, "group", 16)
+    step = {"int4_weights": getattr(recipe, "group", 32), "float8": 16}.get(recipe.kind, 1)
     for name, module in policy.named_modules():
         fits = type(module) is nn.Linear and module.weight.numel() >= recipe.least
         if not fits or name in owned_by_torch or find_part(name) not in recipe.parts:
             continue
         skipped = any(fnmatch(name, pattern) for pattern in recipe.skip)
-        if not skipped and module.in_features % step == 0 and module.out_features % 16 == 0:
+        if not skipped and module.in_features % step == 0 and module.out_features % 8 == 0:
             chosen[name] = module
     return chosen
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from policies.backbones.config import TinyConfig
 from policies.quantize.config import (
+    Bfloat16Config,
     Float8Config,
     Int4WeightsConfig,
     Int8Config,
@@ -24,8 +25,15 @@ BACKBONE = TinyConfig(
     width=128, layers=2, attention_heads=2, channels=8, blocks=2, grid=8, keypoints=4
 )
 LEAST = 4096
-BOUNDS = {"int8": 0.03, "int8_weights": 0.012, "int4_weights": 0.15, "float8": 0.05}
+BOUNDS = {
+    "bfloat16": 0.01,
+    "int8": 0.03,
+    "int8_weights": 0.012,
+    "int4_weights": 0.15,
+    "float8": 0.05,
+}
 RECIPES = {
+    "bfloat16": Bfloat16Config(least=LEAST),
     "int8": Int8Config(least=LEAST),
     "int8_weights": Int8WeightsConfig(least=LEAST),
     "int4_weights": Int4WeightsConfig(least=LEAST),
