@@ -79,7 +79,7 @@ class Bfloat16Config(RecipeConfig):
 
 @dataclass(kw_only=True, slots=True)
 class Int8Config(RecipeConfig):
-    """8-bit weights per channel, 8-bit activations per token: the one for CPUs with VNNI."""
+    """8-bit weights per channel, 8-bit activations: the one for CPUs with VNNI."""
 
     kind: str = "int8"
     smooth: list[float] = field(default_factory=lambda: [0.25, 0.5, 0.75])

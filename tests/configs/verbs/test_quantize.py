@@ -80,6 +80,7 @@ def test_a_broken_quantizer_is_rejected_unless_overridden(job, tmp_path, monkeyp
         made, report = convert(name, layer, recipe, inputs)
         if name == "backbone.blocks.0.mlp.3":
             made.scale *= 2
+            made._packed = None
             error = quantizer._measure(layer, made, inputs.rows)
             report = replace(report, error=error)
         return made, report
@@ -103,6 +104,7 @@ def test_plans_alone_reject_a_broken_quantizer_too(job, monkeypatch):
         made, report = convert(name, layer, recipe, inputs)
         if name == "backbone.shortcut.2":
             made.scale *= 2
+            made._packed = None
         return made, report
 
     monkeypatch.setattr(quantizer, "_convert", torch.no_grad()(spoil))

@@ -79,14 +79,14 @@ def test_a_row_does_not_depend_on_its_neighbours(scale, seed):
         assert torch.equal(layer(x)[:1], alone)
 
 
-def test_the_portable_path_computes_the_same(monkeypatch):
+def test_the_portable_path_computes_alike(monkeypatch):
     layer = Int8Linear(64, 32, bias=False)
     layer.fill(nn.Linear(64, 32, bias=False))
     x = torch.randn(4, 64)
     with torch.inference_mode():
         fast = layer(x)
-        monkeypatch.setattr("policies.quantize.linears.ONEDNN", False)
-        torch.testing.assert_close(layer(x), fast)
+        monkeypatch.setattr("policies.quantize.linears.VNNI", False)
+        assert 0 < (layer(x) - fast).norm() / fast.norm() < 0.02  # one range per token
 
 
 def test_the_4_bit_kernel_computes_what_the_codes_say():
