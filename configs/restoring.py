@@ -9,6 +9,7 @@ import yaml
 
 from configs.schemas import GROUPS
 from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
+from policies.quantize.config import RuntimeConfig
 from vla.contract import Policy
 from vla.embodiment import Embodiment
 from vla.errors import CheckpointError, ConfigError, UnknownChoice, choose
@@ -110,12 +111,40 @@ def load_policy(path: str, *, device: str, embodiment: Embodiment) -> tuple[Poli
         body = Family.from_json(contract["family"])
     else:
         body = Embodiment.from_json(contract["embodiment"])
-    policy = build_policy(config, body, None)
+    quantization = contract.get("quantization")
+    if quantization is None:
+        policy = build_policy(config, body, None)
+    else:
+        policy = _build_quantized(config, body, quantization)
     load_weights(policy, checkpoint.path)
     policy.to(pick_device(device)).eval()
     if family:
         policy.become(embodiment)
-    return policy, checkpoint.contract["weights_sha256"]
+    if quantization is not None:
+        return _deploy(policy, quantization), contract["weights_sha256"]
+    return policy, contract["weights_sha256"]
+
+
+def _build_quantized(
+    config: PolicyConfig, body: Embodiment | Family, quantization: dict[str, Any]
+) -> "nn.Module":
+    """A policy with empty quantized layers, which never existed in float."""
+    from policies.quantize.quantizer import adopt
+    from policies.quantize.storage import allocate, unfilled
+
+    with unfilled():
+        policy = build_policy(config, body, None)
+    adopt(policy, quantization["layers"])
+    allocate(policy)
+    return policy
+
+
+def _deploy(policy: "nn.Module", quantization: dict[str, Any]) -> Policy:
+    """Run it as its recipe says."""
+    from policies.compiled import CompiledPolicy
+
+    runtime = restore_config("recipe", quantization["recipe"]).runtime
+    return policy if runtime == RuntimeConfig() else CompiledPolicy(policy, runtime)
 
 
 def pick_device(name: str) -> str:

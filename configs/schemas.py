@@ -27,6 +27,7 @@ from configs.jobs import (
     ReportJob,
     TrainJob,
 )
+from configs.quantize_job import QuantizeJob
 from configs.questions_job import QuestionsExamJob, QuestionsMakeJob
 from configs.replay_job import ReplayJob
 from configs.run_job import RunJob
@@ -47,6 +48,7 @@ from policies.heads.config_denoisers import DitConfig, ReadoutConfig, UnetConfig
 from policies.heads.config_expert import ExpertConfig, InsulatedConfig
 from policies.heads.config_language import ParallelConfig, ParallelDiffusionConfig, WordsConfig
 from policies.heads.config_latent import CvaeConfig, VqConfig
+from policies.quantize.config import RECIPES
 from robot_drivers.config import SimArmConfig
 from robot_drivers.config_arms import (
     FrankaConfig,
@@ -108,6 +110,7 @@ GROUPS: dict[str, dict[str, type]] = {
         "aloha": AlohaWorldConfig,
         "pusht": PushtWorldConfig,
     },
+    "recipe": RECIPES,
     "robot": {
         "sim_arm": SimArmConfig,
         "so101": So101Config,
@@ -157,6 +160,7 @@ JOBS: dict[str, type] = {
     "eval": EvalJob,
     "compare": CompareJob,
     "bench policies": BenchPoliciesJob,
+    "quantize": QuantizeJob,
     "run": RunJob,
     "replay": ReplayJob,
     "serve": ServeJob,

@@ -20,6 +20,7 @@ VERBS = {
     "eval": "Evaluate a checkpoint over tasks and seeds; intervals, videos, report",
     "compare": "Compare finished evaluations on the scenes they share; winner or none",
     "bench": "Measure many things alike: `vla bench --help`",
+    "quantize": "Store a checkpoint in few bits, if it still plans and succeeds as before",
     "run": "Drive a robot (or the simulated arm) with a checkpoint, through the safety gate",
     "replay": "Compute the commands of a flight again from its log, bit for bit",
     "serve": "Let other machines plan with a checkpoint, over websockets",

@@ -9,6 +9,7 @@
     ├── DataError              a store, an episode or a source file that cannot be used
     │   └── StatisticsError    missing, foreign or degenerate statistics
     ├── CheckpointError        a checkpoint that is missing, incomplete or foreign
+    │   └── ExportRefused      a quantized policy that did not pass the gate
     ├── TrainingError          a run that must not go on (non-finite loss, ...)
     ├── RenderError            no working GL
     ├── ServingError           a policy server, or its caller, that does not keep the protocol
@@ -66,6 +67,10 @@ class StatisticsError(DataError):
 
 class CheckpointError(VlaError):
     """A checkpoint that is missing, incomplete or foreign."""
+
+
+class ExportRefused(CheckpointError):
+    """A quantized or compiled policy that did not pass the gate; nothing was written."""
 
 
 class TrainingError(VlaError):

@@ -1,0 +1,1 @@
+"""Policies in few bits: recipes, the layers that compute with them, their files."""
