@@ -19,6 +19,7 @@ from configs.data_jobs import (
     DataTokenizerJob,
     DataViewJob,
 )
+from configs.merge_job import MergeJob
 from configs.serve_job import ServeJob
 from envs.config import GymWorldConfig, TabletopConfig, WorldConfig
 from policies.backbones.config import AutoBackboneConfig, TinyConfig
@@ -29,6 +30,7 @@ from policies.heads.config_denoisers import DitConfig, ReadoutConfig, UnetConfig
 from policies.heads.config_expert import ExpertConfig, InsulatedConfig
 from policies.heads.config_language import ParallelConfig, ParallelDiffusionConfig, WordsConfig
 from policies.heads.config_latent import CvaeConfig, VqConfig
+from policies.peft.methods import METHODS
 from robot_drivers.config import RobotConfig, SimArmConfig
 from robot_drivers.config_arms import (
     FrankaConfig,
@@ -83,6 +85,7 @@ GROUPS: dict[str, dict[str, type]] = {
         "cvae": CvaeConfig,
         "vq": VqConfig,
     },
+    "policy/peft": METHODS,
     "world": {"tabletop": TabletopConfig, "gym": GymWorldConfig},
     "robot": {
         "sim_arm": SimArmConfig,
@@ -327,6 +330,7 @@ JOBS: dict[str, type] = {
     "compare": CompareJob,
     "run": RunJob,
     "serve": ServeJob,
+    "merge": MergeJob,
     "report": ReportJob,
     "list": ListJob,
     "doctor": DoctorJob,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from policies.backbones.config import BackboneConfig
 from policies.checks import require_choice, require_positive
 from policies.heads.config import HeadConfig
+from policies.peft.config import PeftConfig
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError
 
@@ -51,6 +52,7 @@ class VlaPolicyConfig(PolicyConfig):
         relative_actions: predict how far each absolute action axis is from the newest state
             axis of the same name and unit; delta axes and those without such a partner stay
             as they are. Bodies, windows and plans keep absolute actions; see `relative.py`.
+        peft: what stays frozen and gets adapters.
     """
 
     kind: str = "vla"
@@ -63,6 +65,7 @@ class VlaPolicyConfig(PolicyConfig):
     grounding_weight: float = 1.0
     state_noise: float = 0.0
     relative_actions: bool = False
+    peft: PeftConfig = field(default_factory=PeftConfig)
 
     def __post_init__(self) -> None:
         require_positive(self, "history", "horizon")

@@ -109,6 +109,14 @@ class FamilyPolicy(nn.Module):
         )
         return self.inner.loss(joint, generator=generator)
 
+    def after_update(self, step: int) -> None:
+        """See `VlaPolicy.after_update`."""
+        self.inner.after_update(step)
+
+    def merge_adapters(self) -> None:
+        """See `VlaPolicy.merge_adapters`."""
+        self.inner.merge_adapters()
+
     def act(
         self, observations: Sequence[Observation], *, seeds: Sequence[int]
     ) -> list[ActionChunk]:
