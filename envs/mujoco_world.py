@@ -203,10 +203,6 @@ class MujocoWorld:
         """The task's own measures of how far it is."""
         return self.task.progress(self.scene_state(), self._require_episode())
 
-    def figures(self) -> dict[str, float]:
-        """Counts of the episode so far: "wrong_grasps", see `envs.past.count_wrong_grasps`."""
-        return {"wrong_grasps": count_wrong_grasps(self._chronicle.past, self.assignment)}
-
     def swapped_instruction(self) -> str:
         """A sentence of the same kind that names another object of this scene."""
         return self.task.swapped_instruction(self._require_episode())

@@ -113,10 +113,6 @@ class FamilyPolicy(nn.Module):
         """See `VlaPolicy.after_update`."""
         self.inner.after_update(step)
 
-    def merge_adapters(self) -> None:
-        """See `VlaPolicy.merge_adapters`."""
-        self.inner.merge_adapters()
-
     def act(
         self, observations: Sequence[Observation], *, seeds: Sequence[int]
     ) -> list[ActionChunk]:

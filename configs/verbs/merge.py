@@ -19,7 +19,8 @@ def main(job: MergeJob) -> None:
     Raises:
         CheckpointError: when the checkpoint is no policy with adapters, or `output` exists.
     """
-    from vla.training.checkpoint import CheckpointMeta, open_checkpoint, write_weights
+    from vla.training.checkpoint import open_checkpoint
+    from vla.training.deployed import CheckpointMeta, write_weights
     from vla.training.weights import module_tensors
 
     output = Path(job.output)
@@ -30,7 +31,7 @@ def main(job: MergeJob) -> None:
     if not isinstance(config, VlaPolicyConfig) or config.peft.kind == "none":
         raise CheckpointError(f"{source.path} has no adapters; there is nothing to merge.")
     policy = load_trained(source, device=job.device)
-    policy.merge_adapters()
+    getattr(policy, "inner", policy).merge_adapters()  # a family's policy wraps one
     plain = dump_config(replace(config, peft=PeftConfig()))
     write_weights(
         output,

@@ -28,7 +28,7 @@ def find_parts(config: AdapterConfig, policy: "VlaPolicy") -> dict[str, list[nn.
         raise ConfigError(f'{kind} names no parts; say policy.peft.parts=["backbone"].')
     choices = [name for name in known if name != _VOCABULARY]
     for name in wanted:
-        choose("part of the policy", name, choices)
+        choose("part of the policy", name, dict.fromkeys(choices))
     found = {name: known[name] for name in wanted}
     if "language" in found and _VOCABULARY in named:
         found[_VOCABULARY] = named[_VOCABULARY]

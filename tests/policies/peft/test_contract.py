@@ -8,7 +8,6 @@ import torch
 
 from policies.peft.adapters import find_layers, frozen
 from policies.peft.base import digest
-from policies.peft.config import AdaloraConfig, AdapterConfig
 from policies.peft.methods import METHODS
 from tests.policies.samples import batch, build, observations, stir
 from vla.training.config import TrainingConfig
@@ -64,12 +63,52 @@ def actions(policy):
     return [torch.from_numpy(c.actions) for c in policy.act(observations(), seeds=[0, 1, 2, 3])]
 
 
-def test_all(kind, tmp_path):
+def noise(policy):
+    """Move what is trained, so that adapters matter."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            if parameter.requires_grad:
+                parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
+    return policy.eval()
+
+
+def test_adapters_begin_as_no_change_and_all_of_them_learn(kind):
     plain, adapted = make(kind)
-    assert len(find_layers(adapted)) > 5
+    layers = find_layers(adapted)
+    assert len(layers) > 5
+    assert all(name.startswith("backbone.") for name in layers)
     torch.testing.assert_close(actions(adapted.eval()), actions(plain.eval()), atol=1e-5, rtol=0)
+    assert any(".base_layer." in name for name in frozen(adapted))
+    trained = {name for name, p in adapted.named_parameters() if p.requires_grad}
+    assert any(name.startswith("head.") for name in trained)
+    assert not any(name.endswith(("base_layer.weight", "base_layer.bias")) for name in trained)
+    noise(adapted).train()  # at the start, a factor that is 0 hides the other's gradient
+    loss(adapted).backward()
+    reached = {name for name, p in adapted.named_parameters() if p.grad is not None and p.grad.any()}
+    assert reached <= trained
+    missed = {name for name in trained - reached if name.startswith("backbone.")}
+    assert not missed
+
+
+def test_training_leaves_the_base_alone_and_merging_changes_no_answer(kind, tmp_path):
+    plain, adapted = make(kind)
     before = digest(frozen(adapted))
-    names = {n for n, p in adapted.named_parameters() if p.requires_grad}
-    loss(adapted.train()).backward()
-    reached = {n for n, p in adapted.named_parameters() if p.grad is not None}
-    assert reached == names
+    first = actions(adapted.eval())
+    train(adapted.train(), tmp_path)
+    assert digest(frozen(adapted)) == before
+    learned = actions(adapted)
+    assert (torch.stack(learned) - torch.stack(first)).abs().max() > 1e-3
+    adapted.merge_adapters()
+    assert not find_layers(adapted)
+    assert adapted.config.peft.kind == "none"
+    assert module_tensors(adapted).keys() == module_tensors(plain).keys()
+    torch.testing.assert_close(actions(adapted), learned, atol=1e-5, rtol=0)
+
+
+def test_saved_weights_are_the_whole_adapted_policy(kind, tmp_path):
+    _, adapted = make(kind)
+    save_tensors(tmp_path / "weights.safetensors", module_tensors(noise(adapted)))
+    other = build("regression", seed=7, filled=False, peft=configure(kind))
+    fill_module(other, tmp_path / "weights.safetensors")
+    torch.testing.assert_close(actions(other.eval()), actions(adapted), atol=1e-6, rtol=0)
