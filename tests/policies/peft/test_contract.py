@@ -17,8 +17,8 @@ from vla.training.weights import fill_module, module_tensors, save_tensors
 
 SIZES = {
     "adalora": {"rank": 2, "first_rank": 4, "steps": 4, "warm_up": 1, "settle": 1, "every": 1},
-    "lora": {"rank": 2, "init": "gaussian", "targets": ["all-linear", "conv1"]},
-    "oft": {"block": 1},
+    "lora": {"rank": 2, "init": "gaussian", "targets": ["all-linear", "stem"]},
+    "oft": {"block": 4, "targets": ["key_value", "out", "query", "film"]},
     "vera": {"rank": 16},
     "nola": {"rank": 2, "bases": 8},
     "selective": {"rank": 2, "dense_steps": 0},
