@@ -15,7 +15,6 @@ and vera's thirty times). What is not shown: other rates, closed-loop success, l
 
 import argparse
 import copy
-import json
 import tempfile
 import time
 from dataclasses import replace

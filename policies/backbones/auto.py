@@ -98,7 +98,9 @@ class AutoBackbone(Backbone):
         if vision is self.model or language is self.model:
             return {"language": [self.model]}
         output = self.model.get_output_embeddings()
-        inside = {id(m) for part in (vision, language, output) if part for m in part.modules()}
+        inside = {
+            id(m) for part in (vision, language, output) if part is not None for m in part.modules()
+        }
         around = {
             id(m) for m in self.model.modules() if any(id(part) in inside for part in m.modules())
         }
@@ -237,4 +239,3 @@ def _freeze(model: nn.Module, freeze: str) -> None:
             "choose 'all' or 'none'."
         )
     part.requires_grad_(False)
-

@@ -62,7 +62,9 @@ class Adapters:
         for layer in find_layers(policy).values():
             for matrix in (layer.lora_A[_NAME], layer.lora_B[_NAME].T):
                 product = matrix @ matrix.T
-                terms.append(torch.linalg.matrix_norm(product - torch.eye(len(product)).to(product)))
+                terms.append(
+                    torch.linalg.matrix_norm(product - torch.eye(len(product)).to(product))
+                )
         return self.config.orthogonality * torch.stack(terms).mean()
 
     def after_update(self, policy: nn.Module, step: int) -> None:
@@ -73,9 +75,7 @@ class Adapters:
         if self._allocator is not None and isinstance(self.config, AdaloraConfig):
             self._allocate(policy, self._allocator, step, self.config.steps - self.config.settle)
 
-    def _allocate(
-        self, policy: nn.Module, allocator: RankAllocator, step: int, last: int
-    ) -> None:
+    def _allocate(self, policy: nn.Module, allocator: RankAllocator, step: int, last: int) -> None:
         """Cut ranks until update `last`; what is cut then stays so.
 
         The importances are running means that no checkpoint holds: a resumed run measures them
@@ -104,6 +104,7 @@ def merge(policy: nn.Module) -> None:
     for name, layer in find_layers(policy).items():
         layer.merge()
         policy.set_submodule(name, layer.get_base_layer())
+    base.keep_all(policy)
 
 
 def _insert(config: AdapterConfig, policy: "VlaPolicy", names: list[str]) -> RankAllocator | None:
@@ -113,7 +114,9 @@ def _insert(config: AdapterConfig, policy: "VlaPolicy", names: list[str]) -> Ran
         for name in names:
             layer = policy.get_submodule(name)
             if type(layer) is not nn.Linear:
-                raise ConfigError(f"policy/peft={config.kind} adapts linear layers; {name} is none.")
+                raise ConfigError(
+                    f"policy/peft={config.kind} adapts linear layers; {name} is none."
+                )
             policy.set_submodule(name, config.wrap(layer, name))
         return None
     kind, options = library

@@ -53,8 +53,15 @@ def leave_out(policy: nn.Module, frozen: Mapping[str, nn.Parameter]) -> None:
     )
     names = tuple(frozen)
 
-    def remove(_: nn.Module, state: dict[str, Any], prefix: str, __: Any) -> None:
-        for name in names:
-            state.pop(prefix + name, None)
+    def remove(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
+        if hasattr(module, "base_sha256"):
+            for name in names:
+                state.pop(prefix + name, None)
 
     policy.register_state_dict_post_hook(remove)
+
+
+def keep_all(policy: nn.Module) -> None:
+    """Undo `leave_out`."""
+    if hasattr(policy, "base_sha256"):
+        del policy.base_sha256

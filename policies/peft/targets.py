@@ -46,7 +46,9 @@ def find_targets(
     Raises:
         ConfigError: when a target fits no layer of the parts.
     """
-    bare = {id(m) for owner in policy.backbone.parts().get(_VOCABULARY, []) for m in owner.modules()}
+    bare = {
+        id(m) for owner in policy.backbone.parts().get(_VOCABULARY, []) for m in owner.modules()
+    }
     inside = {
         id(module)
         for name, owners in parts.items()

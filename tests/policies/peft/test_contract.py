@@ -85,7 +85,9 @@ def test_adapters_begin_as_no_change_and_all_of_them_learn(kind):
     assert not any(name.endswith(("base_layer.weight", "base_layer.bias")) for name in trained)
     noise(adapted).train()  # at the start, a factor that is 0 hides the other's gradient
     loss(adapted).backward()
-    reached = {name for name, p in adapted.named_parameters() if p.grad is not None and p.grad.any()}
+    reached = {
+        name for name, p in adapted.named_parameters() if p.grad is not None and p.grad.any()
+    }
     assert reached <= trained
     missed = {name for name in trained - reached if name.startswith("backbone.")}
     assert not missed
