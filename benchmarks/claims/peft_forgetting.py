@@ -28,7 +28,7 @@ from policies.backbones.config import TinyConfig
 from policies.config import VlaPolicyConfig
 from policies.heads.config import RegressionConfig
 from policies.peft.config import AdapterConfig, LoraConfig
-from policies.peft.config_library import HraConfig, RandloraConfig, VeraConfig
+from policies.peft.config_library import RandloraConfig, VeraConfig
 from policies.peft.config_own import NolaConfig, SelectiveConfig, SvfitConfig
 from policies.vla_policy import VlaPolicy
 from vla.data.batch import Batch
@@ -55,13 +55,11 @@ BASE_RATE = 1e-3
 BOTH = {"parts": ["backbone", "head"]}
 METHODS: dict[str, tuple[AdapterConfig | None, float]] = {
     "full": (None, BASE_RATE),
-    "lora, rank 2": (LoraConfig(**BOTH, rank=2), 10 * BASE_RATE),
     "lora, rank 8": (LoraConfig(**BOTH, rank=8), 10 * BASE_RATE),
     "selective, rank 8": (
         SelectiveConfig(**BOTH, rank=8, threshold=5e-3, dense_steps=50),
         10 * BASE_RATE,
     ),
-    "hra, rank 4": (HraConfig(**BOTH, rank=4), 10 * BASE_RATE),
     "randlora, rank 8": (RandloraConfig(**BOTH, rank=8), 10 * BASE_RATE),
     "vera, rank 64": (VeraConfig(**BOTH, rank=64), 30 * BASE_RATE),
     "nola, rank 4": (NolaConfig(**BOTH, rank=4, alpha=4.0), 30 * BASE_RATE),
@@ -199,23 +197,25 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
-    first, second, count = (3, 3, 1) if arguments.quick else (800, 300, arguments.seeds)
-    began = time.process_time()
-    seeds = [run(seed, first=first, second=second) for seed in range(count)]
-    result = {
-        "first_steps": first,
-        "second_steps": second,
-        "batch": 32,
-        "after_A": {
+    first, second, count = (3, 3, 1) if arguments.quick else (250, 100, arguments.seeds)
+    began, seeds = time.process_time(), []
+    for seed in range(count):
+        seeds.append(run(seed, first=first, second=second))
+        after = {
             task: round(float(np.mean([rows["after A"][task] for rows in seeds])), 4)
             for task in "AB"
-        },
-        "methods": summarise(seeds),
-        "cpu_seconds": round(time.process_time() - began),
-        "seeds": seeds,
-    }
-    if not arguments.quick:
-        write_json(arguments.output, result)
+        }
+        result = {
+            "first_steps": first,
+            "second_steps": second,
+            "batch": 32,
+            "after_A": after,
+            "methods": summarise(seeds),
+            "cpu_seconds": round(time.process_time() - began),
+            "seeds": seeds,
+        }
+        if not arguments.quick:
+            write_json(arguments.output, result)
     console.print_json(data=result["methods"])
 
 
