@@ -9,7 +9,7 @@ from peft.tuners.adalora import RankAllocator
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from policies.peft import base
+from policies.peft import frozen_weights
 from policies.peft.config import AdaloraConfig, AdapterConfig
 from policies.peft.layers import DeltaLinear
 from policies.peft.targets import find_parts, find_targets
@@ -25,7 +25,7 @@ def attach(config: AdapterConfig, policy: "VlaPolicy") -> "Adapters":
     """Freeze the parts, put adapters beside the targets; see `PeftConfig.attach`."""
     parts = find_parts(config, policy)
     names = find_targets(config, policy, parts)
-    base.fill(config, policy)
+    frozen_weights.fill(config, policy)
     for owner in (owner for owners in parts.values() for owner in owners):
         owner.requires_grad_(False)
     before = {id(parameter): parameter.requires_grad for parameter in policy.parameters()}
@@ -38,7 +38,7 @@ def attach(config: AdapterConfig, policy: "VlaPolicy") -> "Adapters":
             parameter.data = parameter.data.float()
     if config.save == "adapters":
         known = {name: p for name, p in frozen(policy).items() if id(p) in before}
-        base.leave_out(policy, known)
+        frozen_weights.leave_out(policy, known)
     return Adapters(config, allocator)
 
 
@@ -104,7 +104,7 @@ def merge(policy: nn.Module) -> None:
     for name, layer in find_layers(policy).items():
         layer.merge()
         policy.set_submodule(name, layer.get_base_layer())
-    base.keep_all(policy)
+    frozen_weights.keep_all(policy)
 
 
 def _insert(config: AdapterConfig, policy: "VlaPolicy", names: list[str]) -> RankAllocator | None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from policies.peft.adapters import find_layers, frozen
-from policies.peft.base import digest
+from policies.peft.frozen_weights import digest
 from policies.peft.methods import METHODS
 from tests.policies.samples import batch, build, observations, stir
 from vla.training.config import TrainingConfig
