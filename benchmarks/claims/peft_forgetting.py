@@ -1,6 +1,6 @@
 """How much of task A is forgotten while task B is learned: full fine-tuning against adapters.
 
-    python benchmarks/claims/peft_forgetting.py [--quick] [--output FILE]
+    python benchmarks/claims/peft_forgetting.py [--quick] [--seeds 3] [--output FILE]
 
 A small policy learns to say where the red square is (A, "reach the red square") in pictures with
 a red and a blue one. From these weights it goes on with the blue square only (B), with all
