@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from torch import nn
 
     from vla.data.stats import Statistics
+    from vla.training.checkpoint import Checkpoint
+
+
+_LORA = (
+    "lora_rank, lora_alpha and lora_targets of the backbone are now policy/peft=lora. With "
+    "lora_rank 0, delete the three lines; else load it with the version that wrote it."
+)
+_MOVED = dict.fromkeys(("lora_rank", "lora_alpha", "lora_targets"), _LORA)
 
 
 def restore_config(group: str, value: dict[str, Any]) -> Any:
@@ -37,6 +45,8 @@ def _fill(schema: type, group: str, value: dict[str, Any]) -> Any:
     types = get_type_hints(schema)
     arguments = {}
     for key, entry in value.items():
+        if key in _MOVED:
+            raise ConfigError(_MOVED[key])
         if key not in known:
             raise UnknownChoice(f"key of {group}={value.get('kind')}:", key, known)
         nested = f"{group}/{key}"
@@ -92,22 +102,43 @@ def load_policy(path: str, *, device: str, embodiment: Embodiment) -> tuple[Poli
 
         remote = RemotePolicy(path, token=os.environ.get("VLA_TOKEN", ""))
         return remote, remote.weights_sha256
-    from vla.training.checkpoint import load_weights, open_checkpoint
+    from vla.training.checkpoint import open_checkpoint
 
     foreign = Path(path) / "model.safetensors"
     if foreign.is_file():
         policy = LerobotPolicyConfig(path=path).build(embodiment, None)
         return policy, digest_file(foreign)
     checkpoint = open_checkpoint(path)
+    policy = load_trained(checkpoint, device=device)
+    if "family" in checkpoint.contract:
+        policy.become(embodiment)
+    sha256 = checkpoint.contract["weights_sha256"]
+    if quantization := checkpoint.contract.get("quantization"):
+        return _deploy(policy, quantization), sha256
+    return policy, sha256
+
+
+def read_policy_config(checkpoint: "Checkpoint") -> PolicyConfig:
+    """What the policy of a checkpoint is made of. Raises CheckpointError."""
     try:
-        config = restore_config("policy", yaml.safe_load(checkpoint.config_yaml)["policy"])
+        return restore_config("policy", yaml.safe_load(checkpoint.config_yaml)["policy"])
     except (yaml.YAMLError, KeyError, TypeError, ConfigError) as error:
         raise CheckpointError(
             f"{checkpoint.path}/config.yaml does not describe a policy of this version: {error}"
         ) from error
-    contract = checkpoint.contract
+
+
+def load_trained(checkpoint: "Checkpoint", *, device: str) -> "nn.Module":
+    """Build the policy of one of our checkpoints, for all its bodies, and fill in its weights.
+
+    Raises:
+        CheckpointError: when it is damaged, or made by another version.
+    """
+    from vla.training.checkpoint import load_weights
+
+    config, contract = read_policy_config(checkpoint), checkpoint.contract
     body: Embodiment | Family
-    if family := "family" in contract:
+    if "family" in contract:
         body = Family.from_json(contract["family"])
     else:
         body = Embodiment.from_json(contract["embodiment"])
@@ -117,12 +148,7 @@ def load_policy(path: str, *, device: str, embodiment: Embodiment) -> tuple[Poli
     else:
         policy = _build_quantized(config, body, quantization)
     load_weights(policy, checkpoint.path)
-    policy.to(pick_device(device)).eval()
-    if family:
-        policy.become(embodiment)
-    if quantization is not None:
-        return _deploy(policy, quantization), contract["weights_sha256"]
-    return policy, contract["weights_sha256"]
+    return policy.to(pick_device(device)).eval()
 
 
 def _build_quantized(

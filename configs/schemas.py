@@ -27,6 +27,7 @@ from configs.jobs import (
     ReportJob,
     TrainJob,
 )
+from configs.merge_job import MergeJob
 from configs.quantize_job import QuantizeJob
 from configs.questions_job import QuestionsExamJob, QuestionsMakeJob
 from configs.replay_job import ReplayJob
@@ -48,6 +49,7 @@ from policies.heads.config_denoisers import DitConfig, ReadoutConfig, UnetConfig
 from policies.heads.config_expert import ExpertConfig, InsulatedConfig
 from policies.heads.config_language import ParallelConfig, ParallelDiffusionConfig, WordsConfig
 from policies.heads.config_latent import CvaeConfig, VqConfig
+from policies.peft.methods import METHODS
 from policies.quantize.config import RECIPES
 from robot_drivers.config import SimArmConfig
 from robot_drivers.config_arms import (
@@ -111,6 +113,7 @@ GROUPS: dict[str, dict[str, type]] = {
         "pusht": PushtWorldConfig,
     },
     "recipe": RECIPES,
+    "policy/peft": METHODS,
     "robot": {
         "sim_arm": SimArmConfig,
         "so101": So101Config,
@@ -164,6 +167,7 @@ JOBS: dict[str, type] = {
     "run": RunJob,
     "replay": ReplayJob,
     "serve": ServeJob,
+    "merge": MergeJob,
     "report": ReportJob,
     "list": ListJob,
     "doctor": DoctorJob,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from policies.backbones.config import BackboneConfig
 from policies.checks import require_choice, require_positive
 from policies.heads.config import HeadConfig
+from policies.peft.config import PeftConfig
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError
 
@@ -55,6 +56,7 @@ class VlaPolicyConfig(PolicyConfig):
         plan_words: longest plan, in words of the language model, that is written before the
             actions and read by the head (RT-2's chain of thought); 0 acts at once, and what the
             data say about plans is an auxiliary loss only.
+        peft: what stays frozen and gets adapters.
     """
 
     kind: str = "vla"
@@ -69,6 +71,7 @@ class VlaPolicyConfig(PolicyConfig):
     relative_actions: bool = False
     text_weight: float = 1.0
     plan_words: int = 0
+    peft: PeftConfig = field(default_factory=PeftConfig)
 
     def __post_init__(self) -> None:
         require_positive(self, "history", "horizon")

@@ -109,6 +109,10 @@ class FamilyPolicy(nn.Module):
         )
         return self.inner.loss(joint, generator=generator)
 
+    def after_update(self, step: int) -> None:
+        """See `VlaPolicy.after_update`."""
+        self.inner.after_update(step)
+
     def act(
         self, observations: Sequence[Observation], *, seeds: Sequence[int]
     ) -> list[ActionChunk]:

@@ -1,6 +1,7 @@
 """The policy of the house: normalizers, a backbone and a head."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from policies.config import VlaPolicyConfig
 from policies.heads.interface import draw
 from policies.normalizer import Normalizer
+from policies.peft.config import PeftConfig
 from policies.relative import pair, to_absolute, to_relative
 from policies.speech import read_replies, write
 from vla.embodiment import Embodiment
@@ -51,10 +53,6 @@ class VlaPolicy(nn.Module):
         self.action_normalizer = Normalizer(
             self._pairs.axes(embodiment), what="action", mode=mode, bounded=bounded
         )
-        if statistics is not None:
-            self._pairs.require(statistics, embodiment, config.horizon)
-            self.state_normalizer.fill(statistics.state)
-            self.action_normalizer.fill(statistics.action)
         chunk = {"action_dim": len(embodiment.action), "horizon": config.horizon}
         self.backbone = config.backbone.build(
             embodiment,
@@ -62,6 +60,11 @@ class VlaPolicy(nn.Module):
             readouts=config.head.count_readouts(**chunk),
         )
         self.head = config.head.build(shape=self.backbone.shape, **chunk)
+        self._adapters = config.peft.attach(self)
+        if statistics is not None:  # behind the adapters, whose base brings those of other data
+            self._pairs.require(statistics, embodiment, config.horizon)
+            self.state_normalizer.fill(statistics.state)
+            self.action_normalizer.fill(statistics.action)
 
     def loss(
         self, batch: "Batch", *, generator: torch.Generator
@@ -73,9 +76,10 @@ class VlaPolicy(nn.Module):
             generator: the only source of randomness.
 
         Returns:
-            Scalar loss = "action" + grounding_weight * "grounding" + text_weight * "text", and
-            these parts, detached. Samples without a real action entry do not count in the first,
-            those without words to write not in the last.
+            Scalar loss = "action" + grounding_weight * "grounding" + text_weight * "text" +
+            "adapters" (a penalty that few methods have), and these parts, detached. Samples
+            without a real action entry do not count in the first, those without words to write
+            not in the third.
 
         Raises:
             ConfigError: for words to write without a language model.
@@ -94,8 +98,31 @@ class VlaPolicy(nn.Module):
         total = action if text is None else action + self.config.text_weight * text
         if grounding is not None:
             total = total + self.config.grounding_weight * grounding
-        parts = {"loss": total, "action": action, "grounding": grounding, "text": text}
+        penalty = None if self._adapters is None else self._adapters.penalty(self)
+        if penalty is not None:
+            total = total + penalty
+        parts = {
+            "loss": total,
+            "action": action,
+            "grounding": grounding,
+            "text": text,
+            "adapters": penalty,
+        }
         return total, {key: value.detach() for key, value in parts.items() if value is not None}
+
+    def after_update(self, step: int) -> None:
+        """Let the adapters follow the optimizer's update `step`, counted from 1."""
+        if self._adapters is not None:
+            self._adapters.after_update(self, step)
+
+    def merge_adapters(self) -> None:
+        """Add the adapters to the weights for good; the policy is one without them then."""
+        if self._adapters is not None:
+            from policies.peft.adapters import merge
+
+            merge(self)
+            self._adapters = None
+            self.config = replace(self.config, peft=PeftConfig())
 
     def act(
         self, observations: Sequence[Observation], *, seeds: Sequence[int]

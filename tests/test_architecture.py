@@ -25,6 +25,7 @@ HEAVY = {
               "configs/"),
     "cv2": ("vla/data/", "robot_drivers/"),
     "transformers": ("policies/backbones/",),
+    "peft": ("policies/peft/",),
     "diffusers": ("policies/heads/",),
     "tokenizers": ("policies/heads/tokenizers/", "policies/backbones/word_pieces.py"),
     "lerobot": ("policies/lerobot_", "vla/data/convert/lerobot", "robot_drivers/lerobot_"),

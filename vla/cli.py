@@ -24,6 +24,7 @@ VERBS = {
     "run": "Drive a robot (or the simulated arm) with a checkpoint, through the safety gate",
     "replay": "Compute the commands of a flight again from its log, bit for bit",
     "serve": "Let other machines plan with a checkpoint, over websockets",
+    "merge": "Add a checkpoint's adapters to its weights; the result needs no base",
     "report": "Gather finished runs into one HTML page",
     "list": "Show every group of the configuration and what can be chosen in it",
     "doctor": "Check this machine: GL, GPU, cores, permissions; each finding with its remedy",

@@ -11,7 +11,6 @@ also get its prefix and may go on behind it; the state is not a part of that.
 from typing import Any
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from transformers import AutoProcessor, DynamicCache
 
@@ -38,7 +37,7 @@ class AutoBackbone(Backbone):
 
     Attributes:
         dim: hidden size of the language model.
-        model: the transformers model, with its LoRA layers if there are any.
+        model: the transformers model.
         processor: its processor.
 
     Args:
@@ -49,7 +48,7 @@ class AutoBackbone(Backbone):
 
     Raises:
         CheckpointError: when the model is missing, incomplete or not an image-text model.
-        ConfigError: when a LoRA target, the layer count or `freeze` does not fit the model, or
+        ConfigError: when the layer count or `freeze` does not fit the model, or
             readouts are asked of a language model that is not of a plain kind.
     """
 
@@ -85,12 +84,29 @@ class AutoBackbone(Backbone):
         )
         self._readouts = nn.Parameter(torch.randn(readouts, self.dim) * 0.02) if readouts else None
         _freeze(self.model, config.freeze)
-        if config.lora_rank:
-            _add_lora(self.model, config)
-        self._trains_model = any(weight.requires_grad for weight in self.model.parameters())
         self._state_token = nn.Linear(history * len(embodiment.state), self.dim)
         # a label is one image point (u, v)
         self._labels = nn.ModuleDict({name: nn.Linear(self.dim, 2) for name in config.labels})
+
+    @property
+    def _trains_model(self) -> bool:
+        return any(weight.requires_grad for weight in self.model.parameters())
+
+    def parts(self) -> dict[str, list[nn.Module]]:
+        """See `Backbone.parts`; models that do not tell their parts apart are all "language"."""
+        vision, language = self.model.get_encoder(modality="image"), self.model.get_decoder()
+        if vision is self.model or language is self.model:
+            return {"language": [self.model]}
+        output = self.model.get_output_embeddings()
+        inside = {
+            id(m) for part in (vision, language, output) if part is not None for m in part.modules()
+        }
+        around = {
+            id(m) for m in self.model.modules() if any(id(part) in inside for part in m.modules())
+        }
+        rest = [m for m in self.model.modules() if id(m) not in inside | around]
+        named = {"vision": [vision], "projector": rest, "language": [language]}
+        return named if output is None else named | {"vocabulary": [output]}
 
     def train(self, mode: bool = True) -> "AutoBackbone":
         """As usual, but a model that is not trained keeps its dropout off."""
@@ -223,23 +239,3 @@ def _freeze(model: nn.Module, freeze: str) -> None:
             "choose 'all' or 'none'."
         )
     part.requires_grad_(False)
-
-
-def _add_lora(model: nn.Module, config: AutoBackboneConfig) -> None:
-    """Low-rank adapters (Hu et al. 2021, arXiv:2106.09685) beside each target layer.
-
-    They start as no change at all. They are kept in float32 beside half-precision weights,
-    or small updates would be rounded away.
-    """
-    adapter = LoraConfig(
-        r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules=config.lora_targets
-    )
-    try:
-        inject_adapter_in_model(adapter, model)
-    except ValueError as error:
-        raise ConfigError(
-            f"lora_targets {config.lora_targets} do not fit {type(model).__name__}: {error}"
-        ) from error
-    for weight in model.parameters():
-        if weight.requires_grad:
-            weight.data = weight.data.float()

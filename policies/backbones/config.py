@@ -95,10 +95,6 @@ class AutoBackboneConfig(BackboneConfig):
         freeze: which pretrained weights stay as they are: "all", "vision" or "none".
         pool: the summary vector is the "mean" of the hidden states, or the "last" one.
         labels: names of the image points (u, v) in [-1, 1] to predict.
-        lora_rank: of low-rank adapters on the frozen weights; 0: no adapters.
-        lora_alpha: scale of the adapters; they are multiplied by lora_alpha / lora_rank.
-        lora_targets: which linear layers get one, by the end of their name; layers of the
-            vision encoder with such a name get one, too.
     """
 
     kind: str = "auto"
@@ -109,23 +105,11 @@ class AutoBackboneConfig(BackboneConfig):
     freeze: str = "all"
     pool: str = "mean"
     labels: list[str] = field(default_factory=list)
-    lora_rank: int = 0
-    lora_alpha: float = 16.0
-    lora_targets: list[str] = field(
-        default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj"]
-    )
 
     def __post_init__(self) -> None:
         require_choice(self, "dtype", DTYPES)
         require_choice(self, "freeze", FREEZES)
         require_choice(self, "pool", POOLS)
-        if self.lora_rank < 0:
-            raise ConfigError("AutoBackboneConfig.lora_rank is negative.")
-        if self.lora_rank and self.freeze != "all":
-            raise ConfigError(
-                f"AutoBackboneConfig: lora_rank {self.lora_rank} adapts frozen weights, but "
-                f"freeze is {self.freeze!r}; take freeze='all' or lora_rank=0."
-            )
 
     def build(self, embodiment: Embodiment, *, history: int, readouts: int = 0) -> "Backbone":
         """Load the pretrained model. Raises CheckpointError when it cannot be read."""

@@ -192,6 +192,13 @@ class Backbone(nn.Module, ABC):
     dim: int
     shape: ContextShape
 
+    def parts(self) -> dict[str, list[nn.Module]]:
+        """The modules that adapters may be asked for by name: vision, projector, language.
+
+        "vocabulary", the output layer, is frozen with the language and never adapted.
+        """
+        return {}
+
     @abstractmethod
     def encode(self, images: dict[str, Tensor], texts: list[str], state: Tensor) -> Context:
         """Encode B observations, each as if it were alone.

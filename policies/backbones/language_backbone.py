@@ -81,6 +81,15 @@ class LanguageBackbone(Backbone):
         output = self.output or self.decoder.get_input_embeddings()
         return DecoderLanguage(self.decoder, output.weight, self._prompt.tokenizer)
 
+    def parts(self) -> dict[str, list[nn.Module]]:
+        """See `Backbone.parts`."""
+        named = {
+            "vision": [self.tower.vision],
+            "projector": [self.tower.projector],
+            "language": [self.decoder],
+        }
+        return named if self.output is None else named | {"vocabulary": [self.output]}
+
     def train(self, mode: bool = True) -> "LanguageBackbone":
         """As usual, but frozen parts keep their dropout off."""
         super().train(mode)

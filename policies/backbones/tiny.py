@@ -79,6 +79,10 @@ class TinyBackbone(Backbone):
             nn.Linear(known + condition, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
 
+    def parts(self) -> dict[str, list[nn.Module]]:
+        """See `Backbone.parts`."""
+        return {"vision": [self.eyes], "language": [self.text]}
+
     def encode(self, images: dict[str, Tensor], texts: list[str], state: Tensor) -> Context:
         """See `Backbone.encode`.
 

@@ -282,22 +282,12 @@ def gradients(backbone):
     return {name for name, weight in backbone.named_parameters() if weight.grad is not None}
 
 
-def test_frozen_model_trains_only_its_lora_and_the_state_token(folders):
-    backbone = build(folders / "idefics3", lora_rank=2, lora_targets=["q_proj", "v_proj"])
-    reached = gradients(backbone)
-    assert any("lora_A" in name and "text_model" in name for name in reached)
-    assert all("lora_" in name or name.startswith("_state_token") for name in reached)
+def test_frozen_model_trains_only_the_state_token(folders):
     plain = build(folders / "idefics3")
-    with torch.no_grad():  # an untrained adapter changes nothing
-        batch = make_batch()
-        torch.testing.assert_close(
-            plain.encode(*batch).tokens[:, :-1], backbone.eval().encode(*batch).tokens[:, :-1]
-        )
     names = {name for name, weight in plain.named_parameters() if weight.requires_grad}
     assert names == {"_state_token.weight", "_state_token.bias"}
     assert gradients(plain) == names
     assert not plain.train().model.training
-    assert backbone.train().model.training
 
 
 def test_freeze_vision_leaves_the_language_model_trainable(folders):
@@ -311,25 +301,15 @@ def test_freeze_vision_leaves_the_language_model_trainable(folders):
 def test_layers_and_half_precision(folders):
     short = build(folders / "llava", layers=1)
     assert len(short.model.get_decoder().layers) == 1
-    half = build(folders / "llava", dtype="bfloat16", lora_rank=2)
+    half = build(folders / "llava", dtype="bfloat16")
     full = build(folders / "llava")
     with torch.no_grad():
         got, want = half.encode(*make_batch()), full.encode(*make_batch())
     assert half.model.dtype == torch.bfloat16
     assert got.tokens.dtype == got.pooled.dtype == torch.float32
     torch.testing.assert_close(got.tokens[:, :-1], want.tokens[:, :-1], atol=0.1, rtol=0.1)
-    adapters = [w for name, w in half.named_parameters() if "lora_" in name]
-    assert adapters
-    assert all(weight.dtype == torch.float32 for weight in adapters)
     with pytest.raises(ConfigError, match="has 2"):
         build(folders / "llava", layers=3)
-
-
-def test_lora_targets_that_match_nothing_are_refused(folders):
-    with pytest.raises(ConfigError, match="no_such_layer"):
-        build(folders / "llava", lora_rank=2, lora_targets=["no_such_layer"])
-    with pytest.raises(ConfigError, match="freeze"):
-        build(folders / "llava", lora_rank=2, freeze="none")
 
 
 def test_missing_and_foreign_tensors_are_refused(copy):

@@ -31,33 +31,11 @@ from vla.files import (
     remove_unfinished,
     write_json,
 )
+from vla.training.deployed import FORMAT, CheckpointMeta, fill_weights
 from vla.training.weights import fill_module, save_tensors
 
-FORMAT = 1
 CONTRACT_KEYS = ("format", "step", "score", "weights_sha256")
 STEP_NAME = re.compile(r"step-(\d{8,})")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CheckpointMeta:
-    """What the caller wants in every checkpoint.
-
-    Attributes:
-        config_yaml: text of the run's configuration.
-        contract: JSON values that a user of the weights must honour (embodiment, ...).
-
-    Raises:
-        CheckpointError: when `contract` is not JSON; said before the run, not at the first save.
-    """
-
-    config_yaml: str
-    contract: dict[str, Any]
-
-    def __post_init__(self) -> None:
-        try:
-            json.dumps(self.contract, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise CheckpointError(f"The contract cannot be saved as JSON: {error}.") from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -234,11 +212,7 @@ def _fill(
     training: TrainingState,
     score: float | None,
 ) -> None:
-    save_tensors(folder / "weights.safetensors", weights)
-    (folder / "config.yaml").write_text(meta.config_yaml)
-    digest = digest_file(folder / "weights.safetensors")
-    ours = {"format": FORMAT, "step": step, "score": score, "weights_sha256": digest}
-    write_json(folder / "contract.json", {**meta.contract, **ours})
+    fill_weights(folder, step, meta=meta, weights=weights, score=score)
     aside = folder / "training"
     aside.mkdir()
     save_tensors(aside / "raw.safetensors", training.raw)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -35,7 +35,11 @@ from vla.training.weights import module_tensors
 
 
 class TrainablePolicy(Protocol):
-    """A torch module (on its device already) that can say how wrong it is on a batch."""
+    """A torch module (on its device already) that can say how wrong it is on a batch.
+
+    It may also have `after_update(step)`, called after each update of the optimizer, with the
+    gradients still there (adapters that choose their ranks need it).
+    """
 
     def loss(
         self, batch: Any, *, generator: torch.Generator
@@ -79,6 +83,7 @@ class Learner:
         self.device = self.parameters[0].device
         self.precision = resolve_precision(config.precision, self.device)
         self.ema = Ema(policy, config.ema_decay)
+        self._after_update: Callable[[int], None] | None = getattr(policy, "after_update", None)
         policy.train()
 
     def update(self, step: int, batches: Iterator[Any]) -> dict[str, float]:
@@ -121,6 +126,8 @@ class Learner:
         rate = learning_rate(step, self.config)
         set_learning_rate(self.optimizer, rate)
         self.optimizer.step()
+        if self._after_update is not None:
+            self._after_update(step)
         self.optimizer.zero_grad(set_to_none=True)
         self.ema.update(step)
         return metrics | {

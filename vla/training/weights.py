@@ -29,9 +29,13 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 def fill_module(module: nn.Module, path: Path) -> None:
     """Copy a file's tensors into `module`; all of them or, on an error, none.
 
+    A tensor called "..._sha256" says which weights the others were trained beside; it must be
+    the same in both.
+
     Raises:
         CheckpointError: when the file is unreadable, or when tensors are missing,
-            unexpected or of another shape; the message lists them.
+            unexpected, of another shape, or were trained beside other weights; the message
+            lists them.
     """
     targets = module_tensors(module)
     try:
@@ -42,6 +46,9 @@ def fill_module(module: nn.Module, path: Path) -> None:
                 have={name: tuple(file.get_slice(name).get_shape()) for name in names},
                 want={name: tuple(target.shape) for name, target in targets.items()},
             )
+            for name in names:
+                if name.endswith("_sha256"):
+                    _require_same(path, file.get_tensor(name), targets[name])
             with torch.no_grad():
                 for name, target in targets.items():
                     target.copy_(file.get_tensor(name))
@@ -49,6 +56,17 @@ def fill_module(module: nn.Module, path: Path) -> None:
         raise CheckpointError(
             f"{path} is not a readable safetensors file: {error}. Copy it anew from its source."
         ) from error
+
+
+def _require_same(path: Path, have: Tensor, want: Tensor) -> None:
+    """Raise CheckpointError when two digests differ."""
+    if not torch.equal(have, want.cpu()):
+        was, found = (bytes(digest.tolist()).hex()[:12] for digest in (have, want.cpu()))
+        raise CheckpointError(
+            f"{path} holds adapters of weights with the SHA-256 {was}..., but the base found is "
+            f"{found}...; nothing was loaded. Put the base back where config.yaml beside it says "
+            "(policy.peft.base, else policy.backbone.name)."
+        )
 
 
 def _require_fit(path: Path, *, have: dict[str, tuple], want: dict[str, tuple]) -> None:

@@ -1,0 +1,1 @@
+"""Adapters: a few trained numbers beside weights that stay as they are."""
