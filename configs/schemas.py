@@ -29,6 +29,7 @@ from configs.jobs import (
 from configs.replay_job import ReplayJob
 from configs.run_job import RunJob
 from configs.serve_job import ServeJob
+from configs.triage_job import TriageJob
 from envs.benchmarks.config import MetaworldConfig
 from envs.benchmarks.config_arms import (
     AlohaWorldConfig,
@@ -148,6 +149,7 @@ JOBS: dict[str, type] = {
     "train": TrainJob,
     "eval": EvalJob,
     "compare": CompareJob,
+    "triage": TriageJob,
     "run": RunJob,
     "replay": ReplayJob,
     "serve": ServeJob,

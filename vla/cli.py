@@ -18,6 +18,7 @@ VERBS = {
     "train": "Train a policy on a store; writes checkpoints, curves and a report",
     "eval": "Evaluate a checkpoint over tasks and seeds; intervals, videos, report",
     "compare": "Compare finished evaluations on the scenes they share; winner or none",
+    "triage": "Rank the likely causes of failure, each with evidence and remedy",
     "run": "Drive a robot (or the simulated arm) with a checkpoint, through the safety gate",
     "replay": "Compute the commands of a flight again from its log, bit for bit",
     "serve": "Let other machines plan with a checkpoint, over websockets",
