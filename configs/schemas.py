@@ -27,6 +27,7 @@ from configs.jobs import (
     TrainJob,
 )
 from configs.replay_job import ReplayJob
+from configs.reproduce_job import ReproduceJob
 from configs.run_job import RunJob
 from configs.serve_job import ServeJob
 from configs.triage_job import TriageJob
@@ -150,6 +151,7 @@ JOBS: dict[str, type] = {
     "eval": EvalJob,
     "compare": CompareJob,
     "triage": TriageJob,
+    "reproduce": ReproduceJob,
     "run": RunJob,
     "replay": ReplayJob,
     "serve": ServeJob,

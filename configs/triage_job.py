@@ -22,8 +22,8 @@ class TriageJob:
         checkpoint: a run's folder, one checkpoint, or the address of a `vla serve`.
         world: as deployed; it must have experts.
         control: as deployed.
-        data: folder of the store it was trained on; "": unknown, and then causes that need a
-            comparison with it (state statistics, unlike training, short delays) stay hidden.
+        demonstrations: folder of the store it was trained on; "": unknown, and then causes that
+            need a comparison with it (state statistics, unlike training, short delays) stay hidden.
         episodes: demonstrations per task; the policy plays the same scenes.
         max_steps: as in the evaluation that failed; 0: only the world ends an episode.
         first_seed: of the scenes.
@@ -34,7 +34,7 @@ class TriageJob:
     checkpoint: str = MISSING
     world: WorldConfig = MISSING
     control: ControlConfig = field(default_factory=ControlConfig)
-    data: str = ""
+    demonstrations: str = ""
     episodes: int = 8
     max_steps: int = 400
     first_seed: int = EVALUATION_SEEDS + 500_000

@@ -19,6 +19,7 @@ VERBS = {
     "eval": "Evaluate a checkpoint over tasks and seeds; intervals, videos, report",
     "compare": "Compare finished evaluations on the scenes they share; winner or none",
     "triage": "Rank the likely causes of failure, each with evidence and remedy",
+    "reproduce": "Run one episode of a report again: same outcome, same actions, or why not",
     "run": "Drive a robot (or the simulated arm) with a checkpoint, through the safety gate",
     "replay": "Compute the commands of a flight again from its log, bit for bit",
     "serve": "Let other machines plan with a checkpoint, over websockets",

@@ -1,4 +1,4 @@
-"""`vla triage`: why does a checkpoint fail?"""
+"""`vla triage`: likely causes of failure, ranked."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +32,7 @@ def main(job: TriageJob) -> None:
     policy.embodiment.require(body, mine="policy", theirs="world")
     live = bedside.observe_experts()
     chain = bedside.try_chain(policy)
-    reference = read_reference(job.data, len(live)) if job.data else []
+    reference = read_reference(job.demonstrations, len(live)) if job.demonstrations else []
     findings, figures = diagnose(policy, live, chain=chain, reference=reference)
     figures["experts"] = {"tried": bedside.tried, "succeeded": len(live)}
     write_json(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from vla.errors import ConfigError, UnknownChoice
 
-CONDITIONS = ("given", "blank", "swapped")
+CONDITIONS = ("given", "blank", "swapped", "paraphrased", "permuted")
 ALL_AXES = "axes"
 """Stands for every axis of the world, alone for all levels too."""
 AXIS_LEVELS = (1, 2, 3, 4, 5)
@@ -29,8 +29,9 @@ class EvaluationConfig:
             0: only the world ends it.
         videos: successes and failures to film, each, per task; 0 for none.
         conditions: what to run on the same seeds (see `compare_conditions`): "given", "blank",
-            "swapped"; "AXIS:LEVEL", e.g. "light:3", for a scene perturbed along one axis;
-            "axes:3" for every axis at one level and "axes" for every axis at every level.
+            "swapped", "paraphrased" (other wordings), "permuted" (another task's words);
+            "AXIS:LEVEL", e.g. "light:3", for a scene perturbed along one axis; "axes:3" for every
+            axis at one level and "axes" for every axis at every level.
     """
 
     episodes: int = 50

@@ -31,7 +31,7 @@ CAUSES = {
     "drift": "Plans are right on demonstrations, not on what the policy itself runs into: record "
     "corrections (record.noise, or takeovers), and more scenes.",
 }
-LEAST = 0.08
+LEAST = 0.12
 """Smallest share of the error that a repair must undo to be named."""
 
 

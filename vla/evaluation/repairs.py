@@ -83,13 +83,16 @@ def list_plan_repairs(body: Embodiment, plans: Float64, target: Float64) -> Iter
                 turn=lambda plans, order=order: plans[..., order],
             )
     slope, offset = fit_axes(plans, target)
+    # An unsure policy plans a little too little; that is no error of units.
+    wrong = (slope < 0.7) | (slope > 1.4) | (np.abs(offset) > 0.3 * target.std(0))
+    slope, offset = np.where(wrong, slope, 1.0), np.where(wrong, offset, 0.0)
     yield Repair(
         cause="action statistics",
         detail=", ".join(
             f"{axis.name} x{k:.2f} {b:+.2g}"
             for axis, k, b in zip(axes, slope, offset, strict=True)
-            if not 0.8 < k < 1.25
-        ) or "offsets",
+            if k != 1.0 or b != 0.0
+        ) or "none",
         turn=lambda plans: plans * slope + offset,
     )  # fmt: skip
 

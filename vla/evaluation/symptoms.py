@@ -72,10 +72,14 @@ class Yardstick:
 
     @classmethod
     def of(cls, body: Embodiment, actions: Float64) -> "Yardstick":
-        """From demonstrated actions (n, A)."""
+        """From demonstrated actions (n, A).
+
+        An axis counts when its standard deviation is above 2 % of its range: an undisturbed
+        expert hardly turns its wrist, and an error there would be divided by next to nothing.
+        """
         span = np.array([axis.high - axis.low for axis in body.action], dtype=np.float64)
         scale = actions.std(0)
-        moves = scale > 1e-3 * np.where(np.isfinite(span), span, 1.0)
+        moves = scale > 0.02 * np.where(np.isfinite(span), span, 1.0)
         if not moves.any():
             raise DataError("No axis moves in these demonstrations; there is nothing to compare.")
         return cls(np.where(moves, scale, 1.0), moves)

@@ -57,7 +57,7 @@ def diagnose(
     known = Windows.cut(reference, history=policy.history, each=each) if reference else None
     plans = seen.plan(policy)
     target, mask = seen.targets(plans.shape[1])
-    yardstick = Yardstick.of(policy.embodiment, np.concatenate([*seen.actions]))
+    yardstick = Yardstick.of(policy.embodiment, np.concatenate(seen.actions))
     error = yardstick.measure(plans, target, mask)
     mean = np.average(target.reshape(-1, target.shape[-1]), axis=0, weights=mask.reshape(-1))
     guess = yardstick.measure(np.broadcast_to(mean, target.shape), target, mask)
