@@ -112,6 +112,11 @@ class Fault:
     max_steps: int = 400
     untrained: bool = False
 
+    @property
+    def in_policy(self):
+        """Whether world and control chain are as they should be."""
+        return bool(self.look or self.turn or self.untrained)
+
 
 SWAP = images(lambda seen: {"front": seen["wrist"], "wrist": seen["front"]})
 FAULTS = (
@@ -168,16 +173,14 @@ def main() -> None:
     record = find_recorder(world)
     reference = read_reference(options.store, options.episodes * len(options.tasks))
     rows, began = [], time.monotonic()
-    faults = [Fault(name="none", cause=""), *FAULTS]
-    for fault in [f for f in faults if options.only in f.name]:
-        policy, weights = load_policy(
-            options.checkpoint, device="cpu", embodiment=world.embodiment()
-        )
-        if fault.untrained:
-            policy = spoil(policy)
-        broken = FaultyPolicy(policy, fault.look, fault.turn)
+    healthy: dict = {}
+
+    def observe(fault, policy):
+        """Demonstrations and replays; those of the healthy world are made once."""
+        if fault.in_policy and healthy:
+            return healthy["live"], replace(healthy["chain"], success=None)
         bedside = Bedside(
-            build=lambda task, f=fault: FaultyWorld(world.build(task), f.late, f.world_look),
+            build=lambda task: FaultyWorld(world.build(task), fault.late, fault.world_look),
             record=record,
             tasks=options.tasks,
             episodes=options.episodes,
@@ -185,8 +188,20 @@ def main() -> None:
             max_steps=fault.max_steps,
             first_seed=options.first_seed,
         )
-        live = bedside.observe_experts()
-        chain = bedside.try_chain(broken)
+        live, chain = bedside.observe_experts(), bedside.try_chain(policy)
+        if not fault.cause:
+            healthy.update(live=live, chain=chain)
+        return live, chain
+
+    faults = [Fault(name="none", cause=""), *FAULTS]
+    for fault in [f for f in faults if not f.cause or options.only in f.name]:
+        policy, weights = load_policy(
+            options.checkpoint, device="cpu", embodiment=world.embodiment()
+        )
+        if fault.untrained:
+            policy = spoil(policy)
+        broken = FaultyPolicy(policy, fault.look, fault.turn)
+        live, chain = observe(fault, broken)
         findings, figures = diagnose(broken, live, chain=chain, reference=reference)
         named = [(finding.cause, round(finding.score, 3)) for finding in findings]
         right = named[0][0] == fault.cause if named and fault.cause else None

@@ -26,6 +26,7 @@ from configs.jobs import (
     ReportJob,
     TrainJob,
 )
+from configs.leaderboard_job import LeaderboardJob
 from configs.replay_job import ReplayJob
 from configs.reproduce_job import ReproduceJob
 from configs.run_job import RunJob
@@ -150,6 +151,7 @@ JOBS: dict[str, type] = {
     "train": TrainJob,
     "eval": EvalJob,
     "compare": CompareJob,
+    "leaderboard": LeaderboardJob,
     "triage": TriageJob,
     "reproduce": ReproduceJob,
     "run": RunJob,

@@ -18,6 +18,7 @@ VERBS = {
     "train": "Train a policy on a store; writes checkpoints, curves and a report",
     "eval": "Evaluate a checkpoint over tasks and seeds; intervals, videos, report",
     "compare": "Compare finished evaluations on the scenes they share; winner or none",
+    "leaderboard": "Rank many evaluations on one page, as far as the data order them",
     "triage": "Rank the likely causes of failure, each with evidence and remedy",
     "reproduce": "Run one episode of a report again: same outcome, same actions, or why not",
     "run": "Drive a robot (or the simulated arm) with a checkpoint, through the safety gate",
@@ -45,7 +46,7 @@ TOOLS = {
 
 def describe() -> str:
     """The text of `vla --help`."""
-    verbs = "\n".join(f"  {name:<9}{text}" for name, text in VERBS.items())
+    verbs = "\n".join(f"  {name:<12}{text}" for name, text in VERBS.items())
     return (
         "usage: vla VERB [group=choice ...] [key=value ...]\n\n"
         "Vision-language-action policies: demonstrations, training, evaluation, live control.\n\n"

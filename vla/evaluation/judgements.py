@@ -60,8 +60,7 @@ def _weigh(
         return None
     text = (
         f"{detail}: undone, the plans' error falls from {before.mean():.2f} to "
-        f"{after.mean():.2f} standard deviations (by {100 * share:.0f} %, at least "
-        f"{100 * low:.0f} %)"
+        f"{after.mean():.2f} standard deviations (share {share:.2f}, at least {low:.2f})"
     )
     return Finding(cause=cause, score=share, evidence=text)
 

@@ -16,6 +16,8 @@ from vla.types import Observation, Trajectory
 ERROR_LIMIT = 3.0
 """One entry's error counts at most so many standard deviations of its axis."""
 MAX_LAG = 8
+SMALL_ERROR = 0.4
+"""Plans this near (standard deviations) leave little to explain; shares are of at least this."""
 _CLEAR = 0.5
 
 
@@ -95,6 +97,8 @@ def reduce_error(
 ) -> tuple[float, float]:
     """Share of the mean error that goes away, and its lower 95 % bound (bootstrap over episodes).
 
+    The share of SMALL_ERROR where the error is below that.
+
     Episodes are what is drawn anew; windows of one episode are alike.
     """
     groups = np.unique(episode)
@@ -102,8 +106,11 @@ def reduce_error(
     rng = np.random.default_rng(0)
     picks = rng.integers(0, len(groups), (resamples, len(groups)))
     drawn = sums[:, picks].sum(-1)
-    shares = 1.0 - drawn[1] / np.maximum(drawn[0], 1e-12)
-    return 1.0 - float(sums[1].sum() / max(sums[0].sum(), 1e-12)), float(np.quantile(shares, 0.05))
+    sizes = np.array([(episode == g).sum() for g in groups])
+    least = SMALL_ERROR * sizes[picks].sum(-1)
+    shares = (drawn[0] - drawn[1]) / np.maximum(drawn[0], least)
+    share = (before.mean() - after.mean()) / max(before.mean(), SMALL_ERROR)
+    return float(share), float(np.quantile(shares, 0.05))
 
 
 def find_shift(
