@@ -23,7 +23,7 @@ class TriageJob:
         world: as deployed; it must have experts.
         control: as deployed.
         demonstrations: folder of the store it was trained on; "": unknown, and then causes that
-            need a comparison with it (state statistics, unlike training, short delays) stay hidden.
+            need a comparison with it (state statistics, unlike training, delays) stay hidden.
         episodes: demonstrations per task; the policy plays the same scenes.
         max_steps: as in the evaluation that failed; 0: only the world ends an episode.
         first_seed: of the scenes.

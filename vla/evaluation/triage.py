@@ -43,8 +43,7 @@ def diagnose(
         live: demonstrations fresh from the world as deployed, without disturbance.
         chain: what they do when replayed.
         reference: episodes of the training data, to tell what is new here; without them some
-            causes cannot be told (late actuation below two ticks, state statistics, unlike
-            training).
+            causes cannot be told (late actuation, state statistics, unlike training).
         each: moments per demonstration at which the policy plans.
 
     Returns:
