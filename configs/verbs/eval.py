@@ -1,7 +1,9 @@
 """`vla eval`: a checkpoint is tried over tasks, seeds and conditions."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -17,6 +19,7 @@ from vla.evaluation.evaluate import evaluate
 from vla.evaluation.journal import EpisodeResult
 from vla.evaluation.power import describe_power
 from vla.evaluation.probes import mean_figures, measure_language_use
+from vla.evaluation.ray_launcher import RayPool, Shard
 from vla.evaluation.report import write_report
 from vla.evaluation.result import Evaluation, Rate
 from vla.files import write_json
@@ -91,7 +94,27 @@ def run_condition(
             videos=options.videos if condition == "given" else 0,
             provenance={"weights_sha256": weights},
             progress=advance,
+            launch=launch_on_cluster(job, world) if options.launcher == "ray" else None,
         )
+
+
+def launch_on_cluster(job: EvalJob, world: Any) -> RayPool:
+    """Episodes go to a Ray cluster, whose machines must see the checkpoint at the same path."""
+    options = job.evaluation
+    shard = Shard(
+        factory=partial(load_there, job.checkpoint, job.device, job.world),
+        world=world,
+        control=job.control,
+        batch=options.batch,
+        threads=options.inference_threads,
+        max_steps=options.max_steps,
+    )
+    return RayPool(shard=shard, workers=options.workers, address=options.address)
+
+
+def load_there(checkpoint: str, device: str, world: Any) -> Policy:
+    """The policy, in a process of the cluster."""
+    return load_policy(checkpoint, device=device, embodiment=world.embodiment())[0]
 
 
 def summarise(results: dict[str, Evaluation], groups: dict[str, list[str]]) -> dict:
