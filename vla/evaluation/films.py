@@ -13,12 +13,12 @@ FILM_BYTES = 48 * 2**20  # of all films together, so that the page still opens
 
 
 def show_films(evaluation: Evaluation) -> str:
-    """Filmed episodes, embedded: failures by kind, the most frequent first, then successes."""
+    """Filmed episodes, embedded: successes, then failures by kind, the most frequent first."""
     if evaluation.directory is None:
         return ""
-    kinds = {kind: ("bad", f"{kind} ({n} failures)") for kind, n in
-             count_failures(evaluation.episodes).items()}  # fmt: skip
-    kinds[""] = ("good", "Successes")
+    kinds = {"": ("good", "Successes")}
+    for kind, count in count_failures(evaluation.episodes).items():
+        kinds[kind] = ("bad", f"Failures: {kind} ({count})")
     films: dict[str, str] = dict.fromkeys(kinds, "")
     left, dropped = FILM_BYTES, 0
     for episode in evaluation.episodes:
