@@ -27,12 +27,15 @@ from configs.jobs import (
     ReportJob,
     TrainJob,
 )
+from configs.leaderboard_job import LeaderboardJob
 from configs.merge_job import MergeJob
 from configs.quantize_job import QuantizeJob
 from configs.questions_job import QuestionsExamJob, QuestionsMakeJob
 from configs.replay_job import ReplayJob
+from configs.reproduce_job import ReproduceJob
 from configs.run_job import RunJob
 from configs.serve_job import ServeJob
+from configs.triage_job import TriageJob
 from envs.benchmarks.config import MetaworldConfig
 from envs.benchmarks.config_arms import (
     AlohaWorldConfig,
@@ -164,6 +167,9 @@ JOBS: dict[str, type] = {
     "compare": CompareJob,
     "bench policies": BenchPoliciesJob,
     "quantize": QuantizeJob,
+    "leaderboard": LeaderboardJob,
+    "triage": TriageJob,
+    "reproduce": ReproduceJob,
     "run": RunJob,
     "replay": ReplayJob,
     "serve": ServeJob,

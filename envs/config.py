@@ -19,7 +19,7 @@ SUITE = (
 """The sixteen templates, see docs/tasks.md; `world=tabletop16` names them all."""
 TASKS = (*CLASSIC, *SUITE)
 QUALITIES = ("fast", "full")
-INSTRUCTIONS = ("given", "blank", "swapped")
+INSTRUCTIONS = ("given", "blank", "swapped", "paraphrased", "permuted")
 AXES = (
     "camera", "light", "texture", "object_colour", "sensor_noise", "visual_matching",
     "distractors", "layout", "object_swap", "start_pose", "dynamics", "instruction",
@@ -78,7 +78,8 @@ class TabletopConfig(WorldConfig):
         arm: "primitive", or "panda" (meshes and gripper from the extra of that name).
         action: "delta" moves the fingertips' target, "joint" gives joint positions.
         quality: "fast" (no shadows) or "full"; it is part of the cameras' contract.
-        instruction: "given", or to measure how far a policy listens, "blank" or "swapped".
+        instruction: "given", or to measure how far a policy listens, "blank", "swapped" (another
+            object), "paraphrased" or "permuted" (the words of the next task in `tasks`).
         paraphrase: vary the wording of instructions.
         perturbation: "" or "AXIS:LEVEL", e.g. "light:3": the scenes changed along one of the
             axes in docs/perturbations.md, from 1 (mild) to 5 (severe).
@@ -111,6 +112,8 @@ class TabletopConfig(WorldConfig):
             raise ConfigError(f"cameras is {self.cameras}; name each once, and at least one.")
         self._check_split()
         choose("instruction", self.instruction, dict.fromkeys(INSTRUCTIONS))
+        if self.instruction == "permuted" and len(self.tasks) < 2:
+            raise ConfigError("instruction=permuted needs two tasks or more to exchange words.")
         if not 16 <= self.image_size <= 1024:
             raise ConfigError(f"image_size is {self.image_size}; give 16 to 1024 pixels.")
         if self.perturbation:
@@ -174,14 +177,14 @@ class TabletopConfig(WorldConfig):
             from envs.body import GL_REMEDY
 
             raise RenderError(f"MuJoCo does not load ({error}). {GL_REMEDY}") from error
-        from envs.instructions import BlankInstruction, SwappedInstruction
+        from envs.instructions import BlankInstruction, PermutedInstruction, SwappedInstruction
         from envs.mujoco_world import MujocoWorld
         from envs.tasks import load_task
 
         options = {
             "image_size": self.image_size,
             "quality": self.quality,
-            "paraphrase": self.paraphrase,
+            "paraphrase": self.paraphrase or self.instruction == "paraphrased",
             "cameras": self.cameras,
             "arm": self.arm,
             "action": self.action,
@@ -195,8 +198,11 @@ class TabletopConfig(WorldConfig):
             world = PerturbedWorld(chosen, perturbation=perturbation, **options)
         else:
             world = MujocoWorld(chosen, **options)
-        wrappers = {"given": None, "blank": BlankInstruction, "swapped": SwappedInstruction}
-        wrapper = wrappers[self.instruction]
+        if self.instruction == "permuted":
+            following = self.tasks[(self.tasks.index(task) + 1) % len(self.tasks)]
+            return PermutedInstruction(world, load_task(following, self.split))
+        wrappers = {"blank": BlankInstruction, "swapped": SwappedInstruction}
+        wrapper = wrappers.get(self.instruction)
         return world if wrapper is None else wrapper(world)
 
 

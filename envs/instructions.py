@@ -6,6 +6,8 @@ listens.
 
 from dataclasses import replace
 
+import numpy as np
+
 from envs.mujoco_world import MujocoWorld
 from envs.task import Assignment, SceneState, Task
 from vla.embodiment import Embodiment
@@ -85,6 +87,10 @@ class _OtherWords:
         """By the original instruction."""
         return self._world.progress()
 
+    def figures(self) -> dict[str, float]:
+        """By the original instruction."""
+        return self._world.figures()
+
     def _say(self, observation: Observation) -> Observation:
         return replace(observation, instruction=self._words())
 
@@ -104,3 +110,24 @@ class SwappedInstruction(_OtherWords):
 
     def _words(self) -> str:
         return self._world.swapped_instruction()
+
+
+class PermutedInstruction(_OtherWords):
+    """Says what another task would say in the scene of the same seed.
+
+    The permutation probe: a policy that reads its words does another task and fails; one that
+    knows tasks by their scenes does not notice. Source: the task-id rotation of MINERVA,
+    arXiv 2609.03715.
+    """
+
+    def __init__(self, world: MujocoWorld, other: Task):
+        super().__init__(world)
+        self._other, self._said = other, ""
+
+    def reset(self, *, seed: int) -> Observation:
+        """See World."""
+        self._said = self._other.sample(np.random.default_rng(seed)).instruction
+        return super().reset(seed=seed)
+
+    def _words(self) -> str:
+        return self._said

@@ -11,7 +11,7 @@ from envs.arms import load_arm
 from envs.body import CAMERAS, HZ, tabletop_embodiment
 from envs.drive import build_drive
 from envs.kinematics import DOWN, ArmKinematics
-from envs.past import Chronicle
+from envs.past import Chronicle, count_wrong_grasps
 from envs.renderer import SceneRenderer
 from envs.scene import TIMESTEP, arrange, build_scene, light_lamps
 from envs.scene_reader import SceneReader
@@ -224,6 +224,10 @@ class MujocoWorld:
     def progress(self) -> dict[str, float]:
         """The task's own measures of how far it is."""
         return self.task.progress(self.scene_state(), self._require_episode())
+
+    def figures(self) -> dict[str, float]:
+        """Counts of the episode so far: "wrong_grasps", see `envs.past.count_wrong_grasps`."""
+        return {"wrong_grasps": count_wrong_grasps(self._chronicle.past, self.assignment)}
 
     def swapped_instruction(self) -> str:
         """A sentence of the same kind that names another object of this scene."""

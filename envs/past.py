@@ -6,7 +6,7 @@ import numpy as np
 
 from envs.fixtures import BUTTON_TRAVEL
 from envs.layout import Layout
-from envs.task import Past, SceneState
+from envs.task import Assignment, Past, SceneState
 
 _DOWN, _UP = 0.6 * BUTTON_TRAVEL, 0.3 * BUTTON_TRAVEL
 _RAISED = 0.015
@@ -23,6 +23,12 @@ def begin(layout: Layout) -> Past:
         grasps=(0,) * things,
         grasped_at=(-1,) * things,
     )
+
+
+def count_wrong_grasps(past: Past, assignment: Assignment) -> float:
+    """How often an object was grasped and raised that is not to be moved."""
+    wanted = {*assignment.named, assignment.target}
+    return float(sum(count for index, count in enumerate(past.grasps) if index not in wanted))
 
 
 class Chronicle:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from envs import past
 from envs.draft import Draft, lay_out
 from envs.layout import SHAPES, UNSEEN_SHAPES, Layout, Scenery
 from envs.splits import admits
@@ -103,9 +104,7 @@ class SuiteTask:
 
 def count_wrong_grasps(state: SceneState, assignment: Assignment) -> int:
     """How often an object was grasped and raised that is not to be moved."""
-    return sum(
-        count for index, count in enumerate(state.past.grasps) if index not in assignment.named
-    )
+    return int(past.count_wrong_grasps(state.past, assignment))
 
 
 def rise_of(state: SceneState, assignment: Assignment, index: int) -> float:

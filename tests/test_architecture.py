@@ -51,6 +51,7 @@ HEAVY = {
     "trossen_arm": ("robot_drivers/trossen",),
     "rclpy": ("robot_drivers/ros2_node",),
     "msgpack": ("vla/serving/",),
+    "ray": ("vla/evaluation/ray_launcher",),
 }  # fmt: skip
 # Where a child process hands whatever went wrong to its parent, which raises it; and xArm's
 # SDK, which raises bare Exception when it cannot connect.

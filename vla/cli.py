@@ -21,6 +21,9 @@ VERBS = {
     "compare": "Compare finished evaluations on the scenes they share; winner or none",
     "bench": "Measure many things alike: `vla bench --help`",
     "quantize": "Store a checkpoint in few bits, if it still plans and succeeds as before",
+    "leaderboard": "Rank many evaluations on one page, as far as the data order them",
+    "triage": "Rank the likely causes of failure, each with evidence and remedy",
+    "reproduce": "Run one episode of a report again: same outcome, same actions, or why not",
     "run": "Drive a robot (or the simulated arm) with a checkpoint, through the safety gate",
     "replay": "Compute the commands of a flight again from its log, bit for bit",
     "serve": "Let other machines plan with a checkpoint, over websockets",
@@ -54,7 +57,7 @@ TOOLS = {
 
 def describe() -> str:
     """The text of `vla --help`."""
-    verbs = "\n".join(f"  {name:<11}{text}" for name, text in VERBS.items())
+    verbs = "\n".join(f"  {name:<12}{text}" for name, text in VERBS.items())
     return (
         "usage: vla VERB [group=choice ...] [key=value ...]\n\n"
         "Vision-language-action policies: demonstrations, training, evaluation, live control.\n\n"

@@ -1,7 +1,9 @@
 """`vla eval`: a checkpoint is tried over tasks, seeds and conditions."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,9 +18,14 @@ from vla.evaluation.config import AXIS_LEVELS, split_axis
 from vla.evaluation.evaluate import evaluate
 from vla.evaluation.journal import EpisodeResult
 from vla.evaluation.power import describe_power
+from vla.evaluation.probes import mean_figures, measure_language_use
+from vla.evaluation.ray_launcher import RayPool, Shard
 from vla.evaluation.report import write_report
 from vla.evaluation.result import Evaluation, Rate
 from vla.files import write_json
+
+JOB_FILE = "job.json"
+"""What `vla reproduce` reads."""
 
 
 def main(job: EvalJob) -> None:
@@ -29,6 +36,7 @@ def main(job: EvalJob) -> None:
     policy, weights = load_policy(job.checkpoint, device=job.device, embodiment=body)
     policy.embodiment.require(body, mine="policy", theirs="world")
     console.print(describe_power(job.evaluation.episodes, len(job.world.tasks)))
+    write_json(output / JOB_FILE, {"job": asdict(job), "weights_sha256": weights})
     results = {}
     for condition in conditions:
         results[condition] = run_condition(job, condition, policy, weights, console)
@@ -38,7 +46,7 @@ def main(job: EvalJob) -> None:
         output / "report.html",
         title=f"Evaluation of {job.checkpoint}",
         evaluations=results,
-        provenance={"checkpoint": job.checkpoint},
+        provenance={"job": asdict(job)},
     )
     words, axes = split_conditions(results)
     console.print(tabulate(words))
@@ -86,7 +94,27 @@ def run_condition(
             videos=options.videos if condition == "given" else 0,
             provenance={"weights_sha256": weights},
             progress=advance,
+            launch=launch_on_cluster(job, world) if options.launcher == "ray" else None,
         )
+
+
+def launch_on_cluster(job: EvalJob, world: Any) -> RayPool:
+    """Episodes go to a Ray cluster, whose machines must see the checkpoint at the same path."""
+    options = job.evaluation
+    shard = Shard(
+        factory=partial(load_there, job.checkpoint, job.device, job.world),
+        world=world,
+        control=job.control,
+        batch=options.batch,
+        threads=options.inference_threads,
+        max_steps=options.max_steps,
+    )
+    return RayPool(shard=shard, workers=options.workers, address=options.address)
+
+
+def load_there(checkpoint: str, device: str, world: Any) -> Policy:
+    """The policy, in a process of the cluster."""
+    return load_policy(checkpoint, device=device, embodiment=world.embodiment())[0]
 
 
 def summarise(results: dict[str, Evaluation], groups: dict[str, list[str]]) -> dict:
@@ -94,6 +122,7 @@ def summarise(results: dict[str, Evaluation], groups: dict[str, list[str]]) -> d
     reference = "given" if "given" in results else next(iter(results))
     main = results[reference]
     effects = {}
+    language = measure_language_use(results)
     if len(results) > 1:
         for name, effect in compare_conditions(results, reference).items():
             rates = effect.pairs.rates
@@ -110,6 +139,10 @@ def summarise(results: dict[str, Evaluation], groups: dict[str, list[str]]) -> d
         "groups": main.mean_groups(groups),
         "interval": "Wilson score, 95 %",
         "conditions": effects,
+        "probes": {
+            "language": asdict(language) if language else None,
+            **mean_figures(episode.figures for episode in main.episodes),
+        },
     }
 
 

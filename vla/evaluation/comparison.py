@@ -160,7 +160,7 @@ def require_same_scenes(names: tuple[str, str], runs: tuple[Evaluation, Evaluati
             picture.
     """
     title = f"{names[0]} and {names[1]}"
-    ours, theirs = (_describe_scene(run.setup) for run in runs)
+    ours, theirs = (describe_scene(run.setup) for run in runs)
     if differing := _list_differences(ours, theirs):
         values = ", ".join(f"{k} is {ours.get(k)!r} and {theirs.get(k)!r}" for k in differing)
         raise DataError(
@@ -193,7 +193,7 @@ def correct_holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _describe_scene(setup: Mapping[str, Any]) -> dict[str, Any]:
+def describe_scene(setup: Mapping[str, Any]) -> dict[str, Any]:
     """What two setups must share. Which other tasks were run decides no scene; that policy and
     world fit each other was checked before.
     """

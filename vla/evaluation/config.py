@@ -3,9 +3,10 @@
 import re
 from dataclasses import dataclass, field
 
-from vla.errors import ConfigError, UnknownChoice
+from vla.errors import ConfigError, UnknownChoice, choose
 
-CONDITIONS = ("given", "blank", "swapped")
+CONDITIONS = ("given", "blank", "swapped", "paraphrased", "permuted")
+LAUNCHERS = ("local", "ray")
 ALL_AXES = "axes"
 """Stands for every axis of the world, alone for all levels too."""
 AXIS_LEVELS = (1, 2, 3, 4, 5)
@@ -29,8 +30,11 @@ class EvaluationConfig:
             0: only the world ends it.
         videos: successes and failures to film, each, per task; 0 for none.
         conditions: what to run on the same seeds (see `compare_conditions`): "given", "blank",
-            "swapped"; "AXIS:LEVEL", e.g. "light:3", for a scene perturbed along one axis;
-            "axes:3" for every axis at one level and "axes" for every axis at every level.
+            "swapped", "paraphrased" (other wordings), "permuted" (another task's words);
+            "AXIS:LEVEL", e.g. "light:3", for a scene perturbed along one axis; "axes:3" for every
+            axis at one level and "axes" for every axis at every level.
+        launcher: "local", or "ray": shards of episodes on a cluster, without films.
+        address: of a running Ray cluster, e.g. "auto"; "": one on this machine.
     """
 
     episodes: int = 50
@@ -41,8 +45,11 @@ class EvaluationConfig:
     max_steps: int = 400
     videos: int = 2
     conditions: list[str] = field(default_factory=lambda: ["given"])
+    launcher: str = "local"
+    address: str = ""
 
     def __post_init__(self) -> None:
+        choose("evaluation launcher", self.launcher, dict.fromkeys(LAUNCHERS))
         for name in ("episodes", "workers", "batch"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"evaluation.{name} is {getattr(self, name)}; give at least 1.")

@@ -1,20 +1,30 @@
 """Tasks times seeds, in parallel, each episode with the rollout and controller of a robot."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from vla.contract import Policy
 from vla.errors import ConfigError
 from vla.evaluation.journal import EpisodeResult, Journal
-from vla.evaluation.pool import Pool, inference_threads
+from vla.evaluation.pool import Pool, Timing, inference_threads
 from vla.evaluation.provenance import claim_directory, describe_host, describe_setup
 from vla.evaluation.result import Evaluation
 from vla.evaluation.videos import FilmChoice
 from vla.runtime.config import ControlConfig
 
 Progress = Callable[[EpisodeResult, int, int], None]
+
+
+class Launch(Protocol):
+    """Runs episodes somewhere: `pool.Pool` here, `ray_launcher.RayPool` on a cluster."""
+
+    timing: Timing
+
+    def run(self, episodes: Iterable[tuple[str, int]]) -> Iterator[EpisodeResult]:
+        """Yield each (task, seed)'s result as it ends, in any order."""
+        ...
 
 
 def evaluate(
@@ -32,6 +42,7 @@ def evaluate(
     videos: int = 0,
     provenance: dict[str, Any] | None = None,
     progress: Progress | None = None,
+    launch: Launch | None = None,
 ) -> Evaluation:
     """Run every task on every seed and keep each outcome.
 
@@ -57,6 +68,7 @@ def evaluate(
         provenance: JSON values that decide the outcomes and are known to the caller only,
             above all the hash of the policy's weights; part of the setup.
         progress: called with (result, finished, total) after each episode.
+        launch: another way to run episodes than a local `Pool`, e.g. `RayPool`; films nothing.
 
     Raises:
         ConfigError: nothing to run.
@@ -88,7 +100,7 @@ def evaluate(
     for key in wanted:
         if key in journal.episodes:
             films.count(journal.episodes[key])
-    pool = Pool(
+    pool = launch or Pool(
         policy=policy,
         world=world,
         control=control,

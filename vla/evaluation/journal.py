@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from vla.errors import DataError
@@ -23,6 +23,8 @@ class EpisodeResult:
         seconds: wall time of the episode, waiting for other episodes included.
         inference_ms: mean duration of the batches its plans were made in.
         plans: how often the policy was asked.
+        figures: what else was measured: "seam_jerk" and "inner_jerk" (see `probes.SeamMeter`),
+            "wrong_grasps" where the world counts them.
     """
 
     task: str
@@ -36,6 +38,7 @@ class EpisodeResult:
     seconds: float
     inference_ms: float
     plans: int
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 class Journal:

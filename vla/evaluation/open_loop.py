@@ -74,7 +74,7 @@ def measure_open_loop(
         starts = np.arange(0, len(trajectory), stride)
         plans = _plan(policy, trajectory, starts, batch=batch, seed=seed)
         horizon = plans.shape[1]
-        target, mask = _cut_targets(trajectory.action, starts, horizon)
+        target, mask = cut_targets(trajectory.action, starts, horizon)
         guesses = {
             "policy": plans,
             "mean_action": np.broadcast_to(mean, target.shape),
@@ -142,7 +142,7 @@ def stay(body: Embodiment, state: Float32) -> Float64 | None:
     return still
 
 
-def _cut_targets(
+def cut_targets(
     actions: Float32, starts: NDArray[np.int64], horizon: int
 ) -> tuple[Float64, NDArray[np.bool_]]:
     """Demonstrated rows (n, H, A), and which of them (n, H) lie inside the episode."""

@@ -9,6 +9,7 @@ from typing import Any
 from vla.evaluation import sections
 from vla.evaluation.axes import show_axes, split_conditions
 from vla.evaluation.comparison import RunComparison
+from vla.evaluation.films import show_films
 from vla.evaluation.result import Evaluation
 from vla.files import write_bytes
 
@@ -64,7 +65,7 @@ def write_report(
             sections.show_success(main, chance),
             sections.show_conditions(split_conditions(evaluations)[0], reference, chance),
             show_axes(evaluations, reference),
-            sections.show_films(main),
+            show_films(main),
         ]
     parts += [
         *map(sections.show_comparison, comparisons),
@@ -75,6 +76,11 @@ def write_report(
         sections.show_provenance({**_collect_provenance(main), **(provenance or {})}),
         _show_small_print(main),
     ]
+    return write_page(path, title, parts)
+
+
+def write_page(path: Path, title: str, parts: Sequence[str]) -> Path:
+    """The page around sections of HTML, written atomically; `path`."""
     style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     page = (

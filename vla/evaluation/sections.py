@@ -1,6 +1,5 @@
 """The parts of a report, each from plain values to HTML; "" when there is nothing to show."""
 
-import base64
 import json
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -17,11 +16,9 @@ from vla.evaluation.charts import (
 from vla.evaluation.comparison import RunComparison
 from vla.evaluation.conditions import compare_conditions
 from vla.evaluation.result import Evaluation, Rate
-from vla.evaluation.videos import film_path
 from vla.runtime.record import read_flight
 
 TELLING = ("loss", "ground", "error", "accuracy", "success", "distance")
-FILM_BYTES = 48 * 2**20  # of all films together, so that the page still opens
 
 
 def show_success(evaluation: Evaluation, chance: float | None) -> str:
@@ -175,38 +172,6 @@ def show_live(summary: Mapping[str, Any] | None, flight: Path | None = None) -> 
     figures = f'<div class="figures">{"".join(charts)}</div>' if charts else ""
     table = _make_table(["", ""], rows) if rows else ""
     return make_section("Live control loop", figures + table)
-
-
-def show_films(evaluation: Evaluation) -> str:
-    """Filmed episodes, embedded, by verdict."""
-    if evaluation.directory is None:
-        return ""
-    body, left, dropped = "", FILM_BYTES, 0
-    for verdict, title in ((True, "Successes"), (False, "Failures")):
-        films = []
-        for episode in evaluation.episodes:
-            path = film_path(evaluation.directory, episode)
-            if episode.success is not verdict or not path.exists():
-                continue
-            content = path.read_bytes()
-            if len(content) > left:
-                dropped += 1
-                continue
-            left -= len(content)
-            data = base64.b64encode(content).decode()
-            films.append(
-                '<figure><video controls loop muted playsinline preload="metadata" '
-                f'src="data:video/mp4;base64,{data}"></video><div class="small">'
-                f"{escape(episode.task)}, seed {episode.seed}: "
-                f"{escape(episode.instruction or 'no instruction')}</div></figure>"
-            )
-        if films:
-            kind = "good" if verdict else "bad"
-            body += f'<h3 class="{kind}">{title}</h3><div class="films">{"".join(films)}</div>'
-    note = "The first successes and failures of each task to end, not a selection by looks."
-    if dropped:
-        note += f" {dropped} more are left out to keep this page small."
-    return make_section("Episodes", body, note)
 
 
 def show_times(timings: Mapping[str, float] | None) -> str:

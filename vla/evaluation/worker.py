@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from itertools import chain
 from multiprocessing.connection import Connection
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from vla.contract import World
 from vla.embodiment import Embodiment
 from vla.evaluation.journal import EpisodeResult
+from vla.evaluation.probes import SeamMeter
 from vla.evaluation.videos import Film
 from vla.runtime.config import ControlConfig
 from vla.runtime.rollout import rollout
@@ -67,6 +68,15 @@ class Failed:
     trace: str
 
 
+@runtime_checkable
+class Counting(Protocol):
+    """A world that counts more than success, e.g. grasps of the wrong object."""
+
+    def figures(self) -> dict[str, float]:
+        """Counts of the running episode by name."""
+        ...
+
+
 class PipePolicy:
     """A `vla.contract.Policy` whose plans are made at the other end of a pipe."""
 
@@ -110,13 +120,16 @@ class Worker:
         self._policy.milliseconds.clear()
         begun = perf_counter()
         actions = hashlib.sha256()
+        seams = SeamMeter(world.embodiment)
         ticks = rollout(world, controller, seed=episode.seed, max_steps=self._max_steps)
         begin = last = next(ticks)  # there is always one
         for last in chain([begin], ticks):
             actions.update(np.ascontiguousarray(last.action).tobytes())
+            seams.add(last.action, len(self._policy.milliseconds))
             if self.film is not None:
                 self.film.add(last.observation)
         times = self._policy.milliseconds
+        counts = world.figures() if isinstance(world, Counting) else {}
         first, outcome = begin.observation, last.outcome
         if self.film is not None:
             self.film.add(last.next_observation)
@@ -133,6 +146,7 @@ class Worker:
             seconds=round(perf_counter() - begun, 4),
             inference_ms=round(sum(times) / len(times), 3) if times else 0.0,
             plans=len(times),
+            figures={k: round(v, 6) for k, v in {**seams.figures(), **counts}.items()},
         )
 
     def _prepare(self, task: str) -> World:

@@ -23,6 +23,9 @@ class PointTasks(PointConfig):
     def list_conditions(self, names):
         return list(names)
 
+    def list_groups(self):
+        return {}
+
 
 class IdlePolicy(SeekPolicy):
     def _plan(self, observation, seed):

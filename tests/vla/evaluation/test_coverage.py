@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy.stats import binom, binomtest, multinomial
 
-from vla.evaluation.statistics import mcnemar_exact, newcombe_interval, wilson_interval
+from vla.evaluation.statistics import (
+    exact_interval,
+    mcnemar_exact,
+    newcombe_interval,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize("n", [10, 20, 50, 100, 200])
@@ -69,3 +74,16 @@ def test_mcnemar_rejects_equals_no_oftener_than_alpha():
     for discordance in (0.05, 0.2, 0.6):
         level = binom.pmf(np.arange(61), 60, discordance) @ levels
         assert 0 < level < 0.045
+
+
+@pytest.mark.parametrize("n", [10, 50, 200])
+def test_the_exact_interval_covers_at_least_as_often_as_it_says(n):
+    """Criterion: at no true rate under the nominal 0.95; and the bounds are scipy's."""
+    bounds = np.array([exact_interval(k, n) for k in range(n + 1)])
+    rates = np.linspace(0.0005, 0.9995, 2000)
+    chances = binom.pmf(np.arange(n + 1)[:, None], n, rates)
+    covered = (chances * ((bounds[:, :1] <= rates) & (rates <= bounds[:, 1:]))).sum(0)
+    assert covered.min() >= 0.95
+    for k in (0, 1, n // 2, n):
+        expected = binomtest(k, n).proportion_ci(0.95, method="exact")
+        assert bounds[k] == pytest.approx((expected.low, expected.high))

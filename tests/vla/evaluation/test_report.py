@@ -173,7 +173,7 @@ def test_films_stay_within_a_budget(tmp_path, monkeypatch):
     for episode in result.episodes[:2]:
         film_path(tmp_path, episode).parent.mkdir(exist_ok=True)
         film_path(tmp_path, episode).write_bytes(b"0" * 100)
-    monkeypatch.setattr("vla.evaluation.sections.FILM_BYTES", 150)
+    monkeypatch.setattr("vla.evaluation.films.FILM_BYTES", 150)
     checker = read(write_report(tmp_path / "r.html", title="t", evaluations={"given": result}))
     assert checker.tags.count("video") == 1
     assert "1 more are left out" in checker.text
