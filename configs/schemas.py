@@ -23,6 +23,7 @@ from configs.serve_job import ServeJob
 from envs.config import GymWorldConfig, TabletopConfig, WorldConfig
 from policies.backbones.config import AutoBackboneConfig, TinyConfig
 from policies.backbones.language_config import LANGUAGE_BACKBONES, ReducedConfig
+from policies.checkpoints.config import PublicConfig
 from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
 from policies.heads.config_denoisers import DitConfig, ReadoutConfig, UnetConfig
@@ -59,7 +60,7 @@ from vla.runtime.config import ControlConfig
 from vla.training.config import TrainingConfig
 
 GROUPS: dict[str, dict[str, type]] = {
-    "policy": {"vla": VlaPolicyConfig, "lerobot": LerobotPolicyConfig},
+    "policy": {"vla": VlaPolicyConfig, "lerobot": LerobotPolicyConfig, "public": PublicConfig},
     "policy/backbone": {
         "tiny": TinyConfig,
         "auto": AutoBackboneConfig,

@@ -1,10 +1,11 @@
-"""The action experts of pi0 and pi0.5 as openpi's PyTorch port and LeRobot store them.
+"""pi0 and pi0.5 as openpi's PyTorch port and LeRobot store them.
 
 The names are those of lerobot 0.6.1, policies/pi0/modeling_pi0.py and policies/pi05/.
 """
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from policies.checkpoints.translation import (
@@ -13,13 +14,24 @@ from policies.checkpoints.translation import (
     flip,
     keep,
     lift,
+    measure_expert,
     pair_layers,
     pair_linear,
     pair_norm,
+    rename,
     translate,
 )
+from vla.errors import CheckpointError
 
 _EXPERT = "paligemma_with_expert.gemma_expert"
+_MODEL = "paligemma_with_expert.paligemma."
+_PARTS = {
+    f"{_MODEL}model.vision_tower.": "backbone.tower.vision.",
+    f"{_MODEL}model.multi_modal_projector.": "backbone.tower.projector.",
+    f"{_MODEL}model.language_model.": "backbone.decoder.",
+}
+_OWNED = (_EXPERT, "action_", "state_proj", "time_mlp")
+_TIED = (f"{_MODEL}lm_head.weight", f"{_MODEL}model.language_model.embed_tokens.weight")
 
 
 def translate_expert(
@@ -59,6 +71,41 @@ def translate_adaptive_expert(weights: Mapping[str, Tensor], *, layers: int) -> 
     return _translate(weights, table)
 
 
+def translate_language(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """PaliGemma's part for a `PaligemmaConfig` backbone.
+
+    Its output layer is its embedding; safetensors keeps the two under one name or the other.
+
+    Raises:
+        CheckpointError: for unknown names, or when the two differ.
+    """
+    known = {name.removeprefix("model."): weight for name, weight in weights.items()}
+    head, embedding = (known.pop(name, None) for name in _TIED)
+    if head is not None and embedding is not None and not torch.equal(head, embedding):
+        raise CheckpointError(
+            f"{_TIED[0]} and {_TIED[1]} differ, but pi0's output layer is its embedding."
+        )
+    ours = rename(known, _PARTS, spared=_OWNED)
+    one = embedding if embedding is not None else head
+    if one is not None:
+        ours["backbone.decoder.embed_tokens.weight"] = one
+    return ours
+
+
+def is_adaptive(weights: Mapping[str, Tensor]) -> bool:
+    """Whether it is pi0.5, whose time goes into the norms."""
+    return any(name.removeprefix("model.") == "time_mlp_in.weight" for name in weights)
+
+
+def measure(weights: Mapping[str, Tensor]) -> dict[str, int]:
+    """Width, layers, MLP and lanes of the expert, as an `ExpertConfig` names them.
+
+    Raises:
+        CheckpointError: without an expert.
+    """
+    return measure_expert(weights, f"{_EXPERT}.model.layers")
+
+
 def _pair_decoder(layers: int, norms: Mapping) -> Table:
     return {
         **pair_layers(f"{_EXPERT}.model.layers", "denoiser.layers", layers, norms),
@@ -72,6 +119,6 @@ def _translate(weights: Mapping[str, Tensor], table: Table) -> dict[str, Tensor]
     return translate(
         weights,
         table,
-        owned=(_EXPERT, "action_", "state_proj", "time_mlp"),
+        owned=_OWNED,
         idle=(f"{_EXPERT}.lm_head.weight",),
     )

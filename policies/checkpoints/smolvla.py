@@ -1,20 +1,37 @@
-"""SmolVLA's action expert as LeRobot stores it (0.6.1, policies/smolvla/)."""
+"""SmolVLA as LeRobot stores it (0.6.1, policies/smolvla/)."""
 
 from collections.abc import Mapping
+from math import sqrt
 
 from torch import Tensor
 
 from policies.checkpoints.translation import (
     Table,
+    cut,
     flip,
     keep,
+    measure_expert,
     pair_layers,
     pair_linear,
     pair_norm,
+    rename,
+    stretch,
     translate,
 )
+from vla.errors import CheckpointError
 
 _EXPERT = "vlm_with_expert.lm_expert"
+_MODEL = "vlm_with_expert.vlm."
+_PARTS = {
+    f"{_MODEL}model.vision_model.": "backbone.tower.vision.",
+    f"{_MODEL}model.connector.": "backbone.tower.projector.",
+    f"{_MODEL}model.text_model.": "backbone.decoder.",
+    f"{_MODEL}lm_head.": "backbone.output.",
+}
+_SCALED = (
+    "backbone.tower.projector.modality_projection.proj.weight",
+    "backbone.decoder.embed_tokens.weight",
+)
 
 
 def translate_expert(weights: Mapping[str, Tensor], *, layers: int) -> dict[str, Tensor]:
@@ -35,3 +52,33 @@ def translate_expert(weights: Mapping[str, Tensor], *, layers: int) -> dict[str,
         **pair_linear("action_time_mlp_out", "denoiser.time_out"),
     }
     return translate(weights, table, owned=(_EXPERT, "action_"), idle=())
+
+
+def translate_language(weights: Mapping[str, Tensor], *, state_dim: int) -> dict[str, Tensor]:
+    """SmolVLM's part, and the state's token, for a `SmolvlmConfig` backbone of size "smolvla".
+
+    SmolVLA multiplies words and pictures by sqrt(D) on their way into the decoder. Both come
+    out of linear layers without a bias, so here the factor is in these layers' weights.
+
+    Raises:
+        CheckpointError: for unknown or missing names.
+    """
+    ours = rename(weights, _PARTS, spared=(_EXPERT, "action_", "state_proj."))
+    for name in _SCALED:
+        if name not in ours:
+            raise CheckpointError(f"The checkpoint lacks {name} (its name here); fetch it again.")
+        ours[name] = stretch(sqrt(ours[_SCALED[1]].shape[1]))(ours[name])
+    table: Table = {
+        "state_proj.weight": ("backbone._state_token.weight", cut(state_dim)),
+        "state_proj.bias": ("backbone._state_token.bias", keep),
+    }
+    return ours | translate(weights, table, owned=("state_proj",), idle=())
+
+
+def measure(weights: Mapping[str, Tensor]) -> dict[str, int]:
+    """Width, layers, MLP and lanes of the expert, as an `ExpertConfig` names them.
+
+    Raises:
+        CheckpointError: without an expert.
+    """
+    return measure_expert(weights, f"{_EXPERT}.layers")

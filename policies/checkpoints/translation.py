@@ -17,8 +17,8 @@ def keep(weight: Tensor) -> Tensor:
 
 
 def lift(weight: Tensor) -> Tensor:
-    """Gemma stores a norm's scale as its distance from 1."""
-    return weight + 1
+    """Gemma stores a norm's scale as its distance from 1; added in float32, not in bfloat16."""
+    return weight.float() + 1
 
 
 def flip(weight: Tensor) -> Tensor:
@@ -29,6 +29,42 @@ def flip(weight: Tensor) -> Tensor:
 def cut(columns: int) -> Change:
     """The first `columns` inputs of a linear layer; the others were only ever given zeros."""
     return lambda weight: weight[:, :columns].clone()
+
+
+def stretch(factor: float) -> Change:
+    """The numbers times `factor`."""
+    return lambda weight: weight.float() * factor
+
+
+def rename(
+    weights: Mapping[str, Tensor], prefixes: Mapping[str, str], *, spared: tuple[str, ...]
+) -> dict[str, Tensor]:
+    """Whole parts under our names, by the beginnings of theirs.
+
+    Args:
+        weights: theirs; a leading "model." (LeRobot's) does not count.
+        prefixes: their beginning to ours; the first that fits is taken.
+        spared: beginnings of names that are read elsewhere.
+
+    Raises:
+        CheckpointError: for a name that is neither.
+    """
+    renamed, foreign = {}, []
+    for full, weight in weights.items():
+        name = full.removeprefix("model.")
+        for theirs, ours in prefixes.items():
+            if name.startswith(theirs):
+                renamed[ours + name.removeprefix(theirs)] = weight
+                break
+        else:
+            if not name.startswith(spared):
+                foreign.append(name)
+    if foreign:
+        raise CheckpointError(
+            f"The checkpoint brings {len(foreign)} unknown tensors, e.g. {sorted(foreign)[:5]}; "
+            "nothing was loaded. It is another model, or made by another version."
+        )
+    return renamed
 
 
 def translate(
@@ -98,3 +134,26 @@ def pair_norm(theirs: str, ours: str, parts: Mapping[str, Change]) -> Table:
 
 _ATTENTION = (("q", "query"), ("k", "key"), ("v", "value"), ("o", "out"))
 _NORMS = (("input_layernorm", "attention_norm"), ("post_attention_layernorm", "mlp_norm"))
+
+
+def measure_expert(weights: Mapping[str, Tensor], layers: str) -> dict[str, int]:
+    """Width, layers, MLP and lanes of an action expert, as an `ExpertConfig` names them.
+
+    Args:
+        weights: theirs.
+        layers: what stands before the layers' numbers.
+
+    Raises:
+        CheckpointError: when the tensors that tell it are missing.
+    """
+    known = {name.removeprefix("model."): weight for name, weight in weights.items()}
+    try:
+        width, lanes = known["action_in_proj.weight"].shape
+        mlp = known[f"{layers}.0.mlp.gate_proj.weight"].shape[0]
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"The checkpoint has no action expert that could be measured ({error}); fetch it again."
+        ) from error
+    count = len(layers.split("."))
+    numbers = {name.split(".")[count] for name in known if name.startswith(f"{layers}.")}
+    return {"width": width, "layers": len(numbers), "mlp": mlp, "lanes": lanes}
