@@ -94,7 +94,8 @@ def make_buffers(name: str, center: Tensor, scale: Tensor) -> dict[str, Tensor]:
 
     Args:
         name: "state" or "action".
-        center, scale: float (D,), x = normalised * scale + center.
+        center: float (D,).
+        scale: float (D,); x = normalised * scale + center.
 
     Raises:
         StatisticsError: when they are not finite or a scale is not positive.

@@ -5,7 +5,6 @@ The names are those of lerobot 0.6.1, policies/pi0/modeling_pi0.py and policies/
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from policies.checkpoints.translation import (
@@ -21,7 +20,6 @@ from policies.checkpoints.translation import (
     rename,
     translate,
 )
-from vla.errors import CheckpointError
 
 _EXPERT = "paligemma_with_expert.gemma_expert"
 _MODEL = "paligemma_with_expert.paligemma."
@@ -74,17 +72,15 @@ def translate_adaptive_expert(weights: Mapping[str, Tensor], *, layers: int) -> 
 def translate_language(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """PaliGemma's part for a `PaligemmaConfig` backbone.
 
-    Its output layer is its embedding; safetensors keeps the two under one name or the other.
+    No action goes through its output layer. It is the embedding under a second name; a file
+    may hold one of the two names or both, and where both (they drift apart when only one is
+    trained), LeRobot takes the embedding.
 
     Raises:
-        CheckpointError: for unknown names, or when the two differ.
+        CheckpointError: for unknown names.
     """
     known = {name.removeprefix("model."): weight for name, weight in weights.items()}
     head, embedding = (known.pop(name, None) for name in _TIED)
-    if head is not None and embedding is not None and not torch.equal(head, embedding):
-        raise CheckpointError(
-            f"{_TIED[0]} and {_TIED[1]} differ, but pi0's output layer is its embedding."
-        )
     ours = rename(known, _PARTS, spared=_OWNED)
     one = embedding if embedding is not None else head
     if one is not None:

@@ -15,7 +15,7 @@ READ = "OpenVLA, LeRobot's pi0, pi05 and smolvla, openpi's PyTorch pi0 and pi0.5
 
 
 def recognize(path: Path) -> str:
-    """ "openvla", "lerobot" (one that is read here), "openpi", or "" for anything else.
+    """The format: "openvla", "lerobot" (if read here), "openpi", or "" for anything else.
 
     Raises:
         CheckpointError: for a format that is known but cannot be read, with the reason.
