@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from policies.checkpoints.translation import (
+    PADDED,
     Table,
     cut,
     flip,
@@ -21,15 +22,15 @@ from policies.checkpoints.translation import (
     translate,
 )
 
-_EXPERT = "paligemma_with_expert.gemma_expert"
-_MODEL = "paligemma_with_expert.paligemma."
-_PARTS = {
-    f"{_MODEL}model.vision_tower.": "backbone.tower.vision.",
-    f"{_MODEL}model.multi_modal_projector.": "backbone.tower.projector.",
-    f"{_MODEL}model.language_model.": "backbone.decoder.",
+EXPERT = "paligemma_with_expert.gemma_expert"
+MODEL = "paligemma_with_expert.paligemma."
+PARTS = {
+    f"{MODEL}model.vision_tower.": "backbone.tower.vision.",
+    f"{MODEL}model.multi_modal_projector.": "backbone.tower.projector.",
+    f"{MODEL}model.language_model.": "backbone.decoder.",
 }
-_OWNED = (_EXPERT, "action_", "state_proj", "time_mlp")
-_TIED = (f"{_MODEL}lm_head.weight", f"{_MODEL}model.language_model.embed_tokens.weight")
+_OWNED = (EXPERT, "action_", "state_proj", "time_mlp")
+_TIED = (f"{MODEL}lm_head.weight", f"{MODEL}model.language_model.embed_tokens.weight")
 
 
 def translate_expert(
@@ -45,14 +46,18 @@ def translate_expert(
     Raises:
         CheckpointError: unless the checkpoint holds just such an expert.
     """
-    table: Table = {
+    return _translate(weights, list_expert(layers=layers, state_dim=state_dim))
+
+
+def list_expert(*, layers: int, state_dim: int, padded: int = PADDED) -> Table:
+    """What becomes of each tensor of pi0's expert."""
+    return {
         **_pair_decoder(layers, {"weight": lift}),
         **pair_linear("action_time_mlp_in", "denoiser.time_in"),
         **pair_linear("action_time_mlp_out", "denoiser.time_out"),
-        "state_proj.weight": ("denoiser.state.weight", cut(state_dim)),
+        "state_proj.weight": ("denoiser.state.weight", cut(state_dim, padded=padded)),
         "state_proj.bias": ("denoiser.state.bias", keep),
     }
-    return _translate(weights, table)
 
 
 def translate_adaptive_expert(weights: Mapping[str, Tensor], *, layers: int) -> dict[str, Tensor]:
@@ -61,12 +66,16 @@ def translate_adaptive_expert(weights: Mapping[str, Tensor], *, layers: int) -> 
     Raises:
         CheckpointError: unless the checkpoint holds just such an expert.
     """
-    table: Table = {
+    return _translate(weights, list_adaptive_expert(layers=layers))
+
+
+def list_adaptive_expert(*, layers: int) -> Table:
+    """What becomes of each tensor of pi0.5's expert."""
+    return {
         **_pair_decoder(layers, {"dense.weight": keep, "dense.bias": keep}),
         **pair_linear("time_mlp_in", "denoiser.time_in"),
         **pair_linear("time_mlp_out", "denoiser.time_out"),
     }
-    return _translate(weights, table)
 
 
 def translate_language(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -81,7 +90,7 @@ def translate_language(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     known = {name.removeprefix("model."): weight for name, weight in weights.items()}
     head, embedding = (known.pop(name, None) for name in _TIED)
-    ours = rename(known, _PARTS, spared=_OWNED)
+    ours = rename(known, PARTS, spared=_OWNED)
     one = embedding if embedding is not None else head
     if one is not None:
         ours["backbone.decoder.embed_tokens.weight"] = one
@@ -99,13 +108,13 @@ def measure(weights: Mapping[str, Tensor]) -> dict[str, int]:
     Raises:
         CheckpointError: without an expert.
     """
-    return measure_expert(weights, f"{_EXPERT}.model.layers")
+    return measure_expert(weights, f"{EXPERT}.model.layers")
 
 
 def _pair_decoder(layers: int, norms: Mapping) -> Table:
     return {
-        **pair_layers(f"{_EXPERT}.model.layers", "denoiser.layers", layers, norms),
-        **pair_norm(f"{_EXPERT}.model.norm", "denoiser.norm", norms),
+        **pair_layers(f"{EXPERT}.model.layers", "denoiser.layers", layers, norms),
+        **pair_norm(f"{EXPERT}.model.norm", "denoiser.norm", norms),
         **pair_linear("action_in_proj", "denoiser.enter"),
         **pair_linear("action_out_proj", "denoiser.leave", flip),
     }
@@ -116,5 +125,5 @@ def _translate(weights: Mapping[str, Tensor], table: Table) -> dict[str, Tensor]
         weights,
         table,
         owned=_OWNED,
-        idle=(f"{_EXPERT}.lm_head.weight",),
+        idle=(f"{EXPERT}.lm_head.weight",),
     )

@@ -6,6 +6,7 @@ from math import sqrt
 from torch import Tensor
 
 from policies.checkpoints.translation import (
+    PADDED,
     Table,
     cut,
     flip,
@@ -20,15 +21,15 @@ from policies.checkpoints.translation import (
 )
 from vla.errors import CheckpointError
 
-_EXPERT = "vlm_with_expert.lm_expert"
-_MODEL = "vlm_with_expert.vlm."
-_PARTS = {
-    f"{_MODEL}model.vision_model.": "backbone.tower.vision.",
-    f"{_MODEL}model.connector.": "backbone.tower.projector.",
-    f"{_MODEL}model.text_model.": "backbone.decoder.",
-    f"{_MODEL}lm_head.": "backbone.output.",
+EXPERT = "vlm_with_expert.lm_expert"
+MODEL = "vlm_with_expert.vlm."
+PARTS = {
+    f"{MODEL}model.vision_model.": "backbone.tower.vision.",
+    f"{MODEL}model.connector.": "backbone.tower.projector.",
+    f"{MODEL}model.text_model.": "backbone.decoder.",
+    f"{MODEL}lm_head.": "backbone.output.",
 }
-_SCALED = (
+SCALED = (
     "backbone.tower.projector.modality_projection.proj.weight",
     "backbone.decoder.embed_tokens.weight",
 )
@@ -42,16 +43,20 @@ def translate_expert(weights: Mapping[str, Tensor], *, layers: int) -> dict[str,
     Raises:
         CheckpointError: unless the checkpoint holds just such an expert.
     """
+    return translate(weights, list_expert(layers=layers), owned=(EXPERT, "action_"), idle=())
+
+
+def list_expert(*, layers: int) -> Table:
+    """What becomes of each tensor of the expert."""
     plain = {"weight": keep}
-    table: Table = {
-        **pair_layers(f"{_EXPERT}.layers", "denoiser.layers", layers, plain),
-        **pair_norm(f"{_EXPERT}.norm", "denoiser.norm", plain),
+    return {
+        **pair_layers(f"{EXPERT}.layers", "denoiser.layers", layers, plain),
+        **pair_norm(f"{EXPERT}.norm", "denoiser.norm", plain),
         **pair_linear("action_in_proj", "denoiser.enter"),
         **pair_linear("action_out_proj", "denoiser.leave", flip),
         **pair_linear("action_time_mlp_in", "denoiser.time_in"),
         **pair_linear("action_time_mlp_out", "denoiser.time_out"),
     }
-    return translate(weights, table, owned=(_EXPERT, "action_"), idle=())
 
 
 def translate_language(weights: Mapping[str, Tensor], *, state_dim: int) -> dict[str, Tensor]:
@@ -63,16 +68,21 @@ def translate_language(weights: Mapping[str, Tensor], *, state_dim: int) -> dict
     Raises:
         CheckpointError: for unknown or missing names.
     """
-    ours = rename(weights, _PARTS, spared=(_EXPERT, "action_", "state_proj."))
-    for name in _SCALED:
+    ours = rename(weights, PARTS, spared=(EXPERT, "action_", "state_proj."))
+    for name in SCALED:
         if name not in ours:
             raise CheckpointError(f"The checkpoint lacks {name} (its name here); fetch it again.")
-        ours[name] = stretch(sqrt(ours[_SCALED[1]].shape[1]))(ours[name])
-    table: Table = {
-        "state_proj.weight": ("backbone._state_token.weight", cut(state_dim)),
+        ours[name] = stretch(sqrt(ours[SCALED[1]].shape[1]))(ours[name])
+    state = list_state(state_dim=state_dim)
+    return ours | translate(weights, state, owned=("state_proj",), idle=())
+
+
+def list_state(*, state_dim: int, padded: int = PADDED) -> Table:
+    """What becomes of the state's projection."""
+    return {
+        "state_proj.weight": ("backbone._state_token.weight", cut(state_dim, padded=padded)),
         "state_proj.bias": ("backbone._state_token.bias", keep),
     }
-    return ours | translate(weights, table, owned=("state_proj",), idle=())
 
 
 def measure(weights: Mapping[str, Tensor]) -> dict[str, int]:
@@ -81,4 +91,4 @@ def measure(weights: Mapping[str, Tensor]) -> dict[str, int]:
     Raises:
         CheckpointError: without an expert.
     """
-    return measure_expert(weights, f"{_EXPERT}.layers")
+    return measure_expert(weights, f"{EXPERT}.layers")

@@ -1,39 +1,62 @@
 """Foreign weights to ours, name by name: nothing is guessed, nothing left over silently."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from vla.errors import CheckpointError
 
-Change = Callable[[Tensor], Tensor]
+PADDED = 32
+"""Axes that pi0 and SmolVLA pad every state and action to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is done to the numbers on the way in, and what undoes it on the way out."""
+
+    enter: Callable[[Tensor], Tensor]
+    leave: Callable[[Tensor], Tensor]
+
+    def __call__(self, weight: Tensor) -> Tensor:
+        """Our numbers of theirs."""
+        return self.enter(weight)
+
+
 Table = dict[str, tuple[str, Change]]
 """Their name to our name and what is done to the numbers."""
 
-
-def keep(weight: Tensor) -> Tensor:
-    """The numbers as they are."""
-    return weight
-
-
-def lift(weight: Tensor) -> Tensor:
-    """Gemma stores a norm's scale as its distance from 1; added in float32, not in bfloat16."""
-    return weight.float() + 1
+keep = Change(lambda weight: weight, lambda weight: weight)
+lift = Change(lambda weight: weight.float() + 1, lambda weight: weight - 1)
+"""Gemma stores a norm's scale as its distance from 1; added in float32, not in bfloat16."""
+flip = Change(lambda weight: -weight, lambda weight: -weight)
+"""The velocity of openpi leads to the noise, ours to the chunk."""
 
 
-def flip(weight: Tensor) -> Tensor:
-    """The velocity of openpi leads to the noise, ours to the chunk."""
-    return -weight
-
-
-def cut(columns: int) -> Change:
+def cut(columns: int, *, padded: int = PADDED) -> Change:
     """The first `columns` inputs of a linear layer; the others were only ever given zeros."""
-    return lambda weight: weight[:, :columns].clone()
+    return Change(
+        lambda weight: weight[:, :columns].clone(),
+        lambda weight: F.pad(weight, (0, padded - columns)),
+    )
 
 
 def stretch(factor: float) -> Change:
     """The numbers times `factor`."""
-    return lambda weight: weight.float() * factor
+    return Change(lambda weight: weight.float() * factor, lambda weight: weight / factor)
+
+
+def restore(weights: Mapping[str, Tensor], table: Table) -> dict[str, Tensor]:
+    """Their weights of ours: `translate` backwards.
+
+    Raises:
+        CheckpointError: when ours lack one.
+    """
+    missing = sorted(ours for ours, _ in table.values() if ours not in weights)
+    if missing:
+        raise CheckpointError(f"The policy lacks {missing[:5]} ({len(missing)} in all).")
+    return {theirs: change.leave(weights[ours]) for theirs, (ours, change) in table.items()}
 
 
 def rename(
