@@ -1,4 +1,4 @@
-"""`vla export`: a trajectory store becomes a LeRobot data set."""
+"""`vla export`: a store becomes a LeRobot data set, or a checkpoint a LeRobot policy."""
 
 import os
 
@@ -13,6 +13,11 @@ from vla.data.store import TrajectoryStore
 
 def main(job: ExportJob) -> None:
     """Export everything or, on an error, leave nothing behind; list what was left out."""
+    if job.checkpoint:
+        from configs.exporting import export_policy
+
+        export_policy(job)
+        return
     store = TrajectoryStore.open(job.store)
     for key in ("SVT_LOG", "HF_DATASETS_DISABLE_PROGRESS_BARS"):  # they write over our own bar
         os.environ.setdefault(key, "1")

@@ -6,7 +6,7 @@ data are converted here; so a policy and a store of one data set agree by constr
 
 from vla.data.convert.openx.table import RECIPES
 from vla.embodiment import Camera, Embodiment
-from vla.errors import ConfigError
+from vla.errors import ConfigError, EmbodimentMismatch
 
 SIDE = 224
 """Pixels of OpenVLA's and CogACT's pictures."""
@@ -34,3 +34,31 @@ def find_body(key: str) -> Embodiment:
         rotation=recipe.rotation,
         gripper=recipe.gripper,
     )
+
+
+def require_kin(body: Embodiment, key: str) -> None:
+    """Stop when `body` gives the actions of the data set `key` another meaning.
+
+    Names, bounds and cameras may differ; units, modes and conventions may not. Of data sets
+    that are not known here nothing can be said.
+
+    Raises:
+        EmbodimentMismatch: listing what differs.
+    """
+    if key not in RECIPES:
+        return
+    known = find_body(key)
+    ours, theirs = ([(axis.unit, axis.mode) for axis in one.action] for one in (body, known))
+    lines = []
+    if ours != theirs:
+        lines.append(f"actions (unit, mode): {theirs} there, {ours} in {body.name!r}")
+    for what in ("rotation", "gripper"):
+        one, two = getattr(known, what), getattr(body, what)
+        if one != two:
+            lines.append(f"{what}: {one!r} there, {two!r} in {body.name!r}")
+    if lines:
+        raise EmbodimentMismatch(
+            f"The statistics {key!r} are of {known.name!r}, which {body.name!r} is not:\n  "
+            + "\n  ".join(lines)
+            + "\nChoose other statistics with policy.key, or a body that moves alike."
+        )

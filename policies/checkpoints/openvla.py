@@ -11,7 +11,7 @@ import torch
 
 from policies.backbones.checkpoint import load_tokenizer
 from policies.backbones.language_config import PrismaticConfig
-from policies.checkpoints.bodies import find_body
+from policies.checkpoints.bodies import find_body, require_kin
 from policies.checkpoints.config import PublicConfig
 from policies.checkpoints.folder import PublicFolder, read_json
 from policies.checkpoints.imported import Imported, make_buffers
@@ -36,7 +36,8 @@ def read_openvla(folder: PublicFolder, config: PublicConfig, body: Embodiment | 
         EmbodimentMismatch: for a body of another size.
     """
     key, told = choose_statistics(folder, config.key)
-    body = body or find_body(key)
+    body = find_body(key) if body is None else body
+    require_kin(body, key)
     low, high, real = _read_ends(told, key)
     if len(body.action) != len(low):
         raise EmbodimentMismatch(
