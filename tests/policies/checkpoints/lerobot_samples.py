@@ -118,7 +118,7 @@ def make_pi(monkeypatch, kind, body):
         lambda variant: module.GemmaConfig(sizes[variant][0], 2, sizes[variant][1], 8, 1, 8),
     )
     config = configuration(
-        max_action_dim=LANES, max_state_dim=STATE + 1, chunk_size=HORIZON, n_action_steps=HORIZON,
+        max_action_dim=LANES, max_state_dim=32, chunk_size=HORIZON, n_action_steps=HORIZON,
         image_resolution=(28, 28), device="cpu", **describe_features(body),
     )  # fmt: skip
     policy = getattr(module, "PI0Policy" if kind == "pi0" else "PI05Policy")(config)
@@ -165,7 +165,7 @@ def make_smolvla(monkeypatch, body):
         SimpleNamespace(from_pretrained=lambda name: SimpleNamespace(tokenizer=tokenizer)),
     )
     options = configuration_smolvla.SmolVLAConfig(
-        max_action_dim=LANES, max_state_dim=STATE + 1, chunk_size=HORIZON, n_action_steps=HORIZON,
+        max_action_dim=LANES, max_state_dim=32, chunk_size=HORIZON, n_action_steps=HORIZON,
         num_vlm_layers=4, resize_imgs_with_padding=(40, 40), device="cpu",
         **describe_features(body),
     )  # fmt: skip

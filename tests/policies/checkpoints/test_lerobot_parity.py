@@ -3,9 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from policies.checkpoints.config import PublicConfig
-from tests.policies.checkpoints.lerobot_samples import HORIZON, STATE, make_body, save_public
+from policies.checkpoints.lerobot_export import export_lerobot
+from tests.policies.checkpoints.lerobot_samples import (
+    HORIZON,
+    STATE,
+    make_body,
+    save_public,
+    scatter,
+)
 from vla.types import Observation
 
 pytestmark = [
@@ -60,3 +68,16 @@ def test_the_whole_policy_equals_lerobot(monkeypatch, tmp_path, kind):
         want = plan_there(parts, ours, observation, seed)
         assert np.abs(want).mean() > 0.1, "a comparison of zeros proves nothing"
         np.testing.assert_allclose(plan.actions, want, atol=1e-5, rtol=1e-5)
+    # Out again: LeRobot's class takes the weights, its factory config and processors.
+    from lerobot.configs import PreTrainedConfig
+    from lerobot.policies.factory import make_pre_post_processors
+
+    assert export_lerobot(ours, tmp_path / "out") == kind
+    policy = parts[0]
+    scatter(policy, seed=9)
+    policy.load_state_dict(load_file(tmp_path / "out" / "model.safetensors"), strict=True)
+    config = PreTrainedConfig.from_pretrained(tmp_path / "out")
+    assert (config.type, config.chunk_size) == (kind, HORIZON)
+    pipelines = make_pre_post_processors(config, pretrained_path=str(tmp_path / "out"))
+    want = plan_there((policy, *pipelines), ours, observations[0], 3)
+    np.testing.assert_allclose(plans[0].actions, want, atol=1e-5, rtol=1e-5)
