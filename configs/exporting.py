@@ -4,8 +4,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from configs.export_job import ExportJob
 from configs.restoring import dump_config, is_public, load_policy, load_public
-from configs.schemas import ExportJob
 from policies.checkpoints.config import PublicConfig
 from vla.contract import Policy
 from vla.embodiment import Embodiment

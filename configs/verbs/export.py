@@ -6,7 +6,7 @@ import av.logging
 from rich.console import Console
 from rich.progress import Progress
 
-from configs.schemas import ExportJob
+from configs.export_job import ExportJob
 from vla.data.convert.lerobot_export import export
 from vla.data.store import TrajectoryStore
 

@@ -93,7 +93,7 @@ class VlaConfig(PreTrainedConfig):
             state=_name_axes("state", sizes[STATE], names.get(STATE)),
             action=_name_axes("action", sizes[ACTION], names.get(ACTION)),
             cameras={
-                key.removeprefix(IMAGES): Camera(height=feature.shape[1], width=feature.shape[2])
+                name_camera(key): Camera(height=feature.shape[1], width=feature.shape[2])
                 for key, feature in self.image_features.items()
             },
             hz=self.hz,
@@ -137,6 +137,11 @@ class VlaConfig(PreTrainedConfig):
     @property
     def reward_delta_indices(self) -> None:
         """No rewards."""
+
+
+def name_camera(key: str) -> str:
+    """Our name of LeRobot's picture; a module of torch cannot have a point in its name."""
+    return key.removeprefix(IMAGES).replace(".", "_")
 
 
 def _name_axes(what: str, size: int, names: list[str] | None) -> tuple[Axis, ...]:

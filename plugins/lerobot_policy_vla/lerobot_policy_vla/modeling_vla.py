@@ -8,7 +8,7 @@ import torch
 from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor
 
-from lerobot_policy_vla.configuration_vla import ACTION, IMAGES, STATE, VlaConfig
+from lerobot_policy_vla.configuration_vla import ACTION, STATE, VlaConfig, name_camera
 from vla.data.batch import Batch
 from vla.data.stats import FIELDS, Statistics, VectorStatistics
 from vla.embodiment import Axis, Embodiment
@@ -82,9 +82,7 @@ class VlaPolicy(PreTrainedPolicy):
         if padded is not None:
             mask = mask * (~padded).unsqueeze(-1)
         told = Batch(
-            images={
-                name: _to_bytes(batch[IMAGES + name]) for name in self.inner.embodiment.cameras
-            },
+            images=self._see(batch),
             state=_with_time(batch[STATE].float(), 2),
             instruction=_read_tasks(batch),
             actions=actions,
@@ -99,10 +97,7 @@ class VlaPolicy(PreTrainedPolicy):
         """Plans float32 (B, H, A), each within its body's bounds."""
         self.eval()
         states = _with_time(batch[STATE].float(), 2).cpu().numpy()
-        images = {
-            name: _to_bytes(batch[IMAGES + name]).cpu().numpy()
-            for name in self.inner.embodiment.cameras
-        }
+        images = {name: frames.cpu().numpy() for name, frames in self._see(batch).items()}
         observations = [
             Observation(
                 images={name: frames[index] for name, frames in images.items()},
@@ -115,6 +110,14 @@ class VlaPolicy(PreTrainedPolicy):
         plans = self.inner.act(observations, seeds=[_draw_seed() for _ in observations])
         rows = torch.from_numpy(np.stack([plan.actions for plan in plans]))
         return rows.to(batch[STATE].device)
+
+    def _see(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Pictures uint8 (B, 1, H, W, 3) by our cameras' names. Raises ConfigError."""
+        keys = {name_camera(key): key for key in self.config.image_features}
+        missing = [name for name in self.inner.embodiment.cameras if keys.get(name) not in batch]
+        if missing:
+            raise ConfigError(f"The policy sees {missing}; LeRobot offers {sorted(keys)}.")
+        return {name: _to_bytes(batch[keys[name]]) for name in self.inner.embodiment.cameras}
 
     @torch.no_grad()
     def select_action(self, batch: dict[str, Any], **_: Any) -> Tensor:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from configs.export_job import ExportJob
 from configs.exporting import export_policy
 from configs.restoring import load_policy
-from configs.schemas import ExportJob
 from policies.backbones import paligemma
 from policies.backbones.language_config import PaligemmaConfig, SmolvlmConfig
 from policies.backbones.word_pieces import SIZE
