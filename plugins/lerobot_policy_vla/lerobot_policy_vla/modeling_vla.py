@@ -87,6 +87,7 @@ class VlaPolicy(PreTrainedPolicy):
             instruction=_read_tasks(batch),
             actions=actions,
             mask=mask,
+            labels={},
         )
         generator = torch.Generator().manual_seed(_draw_seed())
         loss, parts = self.inner.loss(told, generator=generator)
