@@ -55,7 +55,7 @@ def save_tokenizer(path):
     return path
 
 
-def give_tokenizer(monkeypatch, folder):
+def give_tokenizer(monkeypatch, folder, *, begins):
     """LeRobot fetches its tokenizers from the hub; Gemma's begins each text by itself."""
     from lerobot.processor import tokenizer_processor
     from tokenizers.processors import TemplateProcessing
@@ -63,7 +63,7 @@ def give_tokenizer(monkeypatch, folder):
 
     def load(name, **_):
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        if "paligemma" in name:
+        if begins:
             tokenizer._tokenizer.post_processor = TemplateProcessing(
                 single="<s> $A", special_tokens=[("<s>", 1)]
             )
@@ -175,7 +175,7 @@ def make_smolvla(monkeypatch, body):
 
 def save_public(monkeypatch, kind, body, path):
     """LeRobot's policy and processors, and their folder; tokenizer in `path/words`."""
-    give_tokenizer(monkeypatch, save_tokenizer(path / "words"))
+    give_tokenizer(monkeypatch, save_tokenizer(path / "words"), begins=kind != "smolvla")
     if kind == "smolvla":
         policy, make = make_smolvla(monkeypatch, body)
     else:
