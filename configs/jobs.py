@@ -54,27 +54,6 @@ class ConvertJob:
 
 
 @dataclass(kw_only=True, slots=True)
-class ExportJob:
-    """Export a trajectory store as a LeRobot v3.0 data set, usable by lerobot-train.
-
-    Attributes:
-        store: folder of the store.
-        episodes: "train", "held_out" or "all".
-        held_out: fraction of the episodes that "train" leaves out, as data.held_out.
-        video: MP4 files; false for PNG in tables: lossless, large, slow to read.
-        codec: of the videos: "libsvtav1" (LeRobot's default) or "h264".
-        output: folder of the new data set.
-    """
-
-    store: str = MISSING
-    episodes: str = "all"
-    held_out: float = 0.1
-    video: bool = True
-    codec: str = "libsvtav1"
-    output: str = MISSING
-
-
-@dataclass(kw_only=True, slots=True)
 class TrainJob:
     """Train a policy on a store; writes checkpoints, curves, held-out errors and a report.
 

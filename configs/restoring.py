@@ -1,5 +1,6 @@
 """From plain values back to built parts: the YAML beside a checkpoint names kinds, never code."""
 
+import hashlib
 import os
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import yaml
 
 from configs.schemas import GROUPS
+from policies.checkpoints.config import PublicConfig
 from policies.config import LerobotPolicyConfig, PolicyConfig, VlaPolicyConfig
 from policies.quantize.config import RuntimeConfig
 from vla.contract import Policy
@@ -84,8 +86,9 @@ def load_policy(path: str, *, device: str, embodiment: Embodiment) -> tuple[Poli
     """Build the policy of a checkpoint (or of a run's best one) and fill in its weights.
 
     Args:
-        path: a run's folder, one checkpoint, the folder of a LeRobot policy, or the address
-            of a `vla serve` ("ws://HOST:PORT", "wss://..."), whose token is in VLA_TOKEN.
+        path: a run's folder, one checkpoint, the folder of a public policy (see
+            `policies.checkpoints`; LeRobot's other types run in LeRobot's own code), or the
+            address of a `vla serve` ("ws://HOST:PORT", "wss://..."), its token in VLA_TOKEN.
         device: see `pick_device`.
         embodiment: of the world it is meant for. Ours carry their own, which is compared
             by the caller; LeRobot's carry none and are taken at their dimensions.
@@ -104,10 +107,8 @@ def load_policy(path: str, *, device: str, embodiment: Embodiment) -> tuple[Poli
         return remote, remote.weights_sha256
     from vla.training.checkpoint import open_checkpoint
 
-    foreign = Path(path) / "model.safetensors"
-    if foreign.is_file():
-        policy = LerobotPolicyConfig(path=path).build(embodiment, None)
-        return policy, digest_file(foreign)
+    if is_public(Path(path)):
+        return load_public(PublicConfig(path=path), device=device, embodiment=embodiment)
     checkpoint = open_checkpoint(path)
     policy = load_trained(checkpoint, device=device)
     if "family" in checkpoint.contract:
@@ -171,6 +172,41 @@ def _deploy(policy: "nn.Module", quantization: dict[str, Any]) -> Policy:
 
     runtime = restore_config("recipe", quantization["recipe"]).runtime
     return policy if runtime == RuntimeConfig() else CompiledPolicy(policy, runtime)
+
+
+def is_public(folder: Path) -> bool:
+    """Whether a folder is somebody else's: ours have neither config.json nor pickles."""
+    pickled = any(folder.glob("*.pt")) or any(folder.glob("checkpoints/*.pt"))
+    return pickled or (folder / "config.json").is_file()
+
+
+def load_public(
+    config: PublicConfig, *, device: str, embodiment: Embodiment | None
+) -> tuple[Policy, str]:
+    """A public policy, and one SHA-256 over its weights files.
+
+    Args:
+        config: where it lies, a folder.
+        device: see `pick_device`.
+        embodiment: of the world; it is checked against what is known of the checkpoint.
+
+    Raises:
+        VlaError: see `policies.checkpoints.recognition.read`.
+    """
+    from policies.checkpoints.recognition import READ, read, recognize
+
+    folder = Path(config.path)
+    files = sorted(folder.glob("*.safetensors"))
+    digest = hashlib.sha256("".join(map(digest_file, files)).encode()).hexdigest()
+    if len(files) == 1:
+        digest = digest_file(files[0])
+    if not recognize(folder):
+        if not (folder / "model.safetensors").is_file() or embodiment is None:
+            raise CheckpointError(f"{folder} has none of the formats that are read: {READ}.")
+        policy = LerobotPolicyConfig(path=config.path).build(embodiment, None)
+        return policy, digest_file(folder / "model.safetensors")
+    ours = read(config, embodiment).build()
+    return ours.to(pick_device(device)).eval(), digest
 
 
 def pick_device(name: str) -> str:

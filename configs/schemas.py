@@ -16,12 +16,12 @@ from configs.data_jobs import (
     DataTokenizerJob,
     DataViewJob,
 )
+from configs.export_job import ExportJob
 from configs.jobs import (
     ConvertJob,
     DemoJob,
     DoctorJob,
     EvalJob,
-    ExportJob,
     ListJob,
     RecordJob,
     ReportJob,
@@ -46,6 +46,7 @@ from envs.benchmarks.config_arms import (
 from envs.config import GymWorldConfig, TabletopConfig
 from policies.backbones.config import AutoBackboneConfig, TinyConfig
 from policies.backbones.language_config import LANGUAGE_BACKBONES, ReducedConfig
+from policies.checkpoints.config import PublicConfig
 from policies.config import LerobotPolicyConfig, VlaPolicyConfig
 from policies.heads.config import DiffusionConfig, FlowConfig, RegressionConfig, TokensConfig
 from policies.heads.config_denoisers import DitConfig, ReadoutConfig, UnetConfig
@@ -82,7 +83,7 @@ from vla.runtime.config import AsyncControlConfig, ControlConfig
 from vla.runtime.execution_config import EXECUTIONS
 
 GROUPS: dict[str, dict[str, type]] = {
-    "policy": {"vla": VlaPolicyConfig, "lerobot": LerobotPolicyConfig},
+    "policy": {"vla": VlaPolicyConfig, "lerobot": LerobotPolicyConfig, "public": PublicConfig},
     "policy/backbone": {
         "tiny": TinyConfig,
         "auto": AutoBackboneConfig,

@@ -13,7 +13,7 @@ VERBS = {
     "demo": "The whole loop in one go: record, train, evaluate, run live, report",
     "record": "Record expert demonstrations in simulation into a trajectory store",
     "convert": "Convert demonstrations from a public format into a trajectory store",
-    "export": "Export a trajectory store as a LeRobot data set",
+    "export": "Export a store as a LeRobot data set, or a checkpoint as a LeRobot policy",
     "data": "Look at, check, split, merge and edit trajectory stores: `vla data --help`",
     "questions": "Pictures with questions, to train and to test on: `vla questions --help`",
     "train": "Train a policy on a store; writes checkpoints, curves and a report",

@@ -1,4 +1,4 @@
-"""`vla export`: a trajectory store becomes a LeRobot data set."""
+"""`vla export`: a store becomes a LeRobot data set, or a checkpoint a LeRobot policy."""
 
 import os
 
@@ -6,13 +6,18 @@ import av.logging
 from rich.console import Console
 from rich.progress import Progress
 
-from configs.jobs import ExportJob
+from configs.export_job import ExportJob
 from vla.data.convert.lerobot_export import export
 from vla.data.store import TrajectoryStore
 
 
 def main(job: ExportJob) -> None:
     """Export everything or, on an error, leave nothing behind; list what was left out."""
+    if job.checkpoint:
+        from configs.exporting import export_policy
+
+        export_policy(job)
+        return
     store = TrajectoryStore.open(job.store)
     for key in ("SVT_LOG", "HF_DATASETS_DISABLE_PROGRESS_BARS"):  # they write over our own bar
         os.environ.setdefault(key, "1")

@@ -10,11 +10,14 @@ from rich.table import Table
 
 from configs.jobs import TrainJob
 from configs.restoring import build_policy, dump_config, load_policy, pick_device
+from policies.checkpoints.config import PublicConfig
 from policies.config import VlaPolicyConfig
+from vla.embodiment import Embodiment
 from vla.errors import ConfigError
 from vla.files import write_json
 
 if TYPE_CHECKING:
+    from policies.checkpoints.imported import Imported
     from vla.data.training_data import TrainingData
 
 
@@ -27,22 +30,25 @@ def main(job: TrainJob) -> None:
     from vla.training.loop import train
     from vla.training.validation import HeldOutLoss
 
-    if not isinstance(job.policy, VlaPolicyConfig):
+    data = job.data.open()
+    public = read_public(job, data.body)
+    config = public.config if public else job.policy
+    if not isinstance(config, VlaPolicyConfig):
         raise ConfigError(
-            f"policy={job.policy.kind} is not trained here; train LeRobot's policies with "
+            f"policy={config.kind} is not trained here; train LeRobot's policies with "
             "lerobot-train, and evaluate the result with `vla eval checkpoint=FOLDER`."
         )
-    data = job.data.open()
-    rows = job.policy.horizon if job.policy.relative_actions else 0
+    rows = config.horizon if config.relative_actions else 0
     statistics = data.statistics(relative_rows=rows)
     contract = data.describe(statistics)
     if job.resume:
         require_same_data(job.output, contract)
     torch.manual_seed(job.training.seed)  # the initial weights
-    policy = build_policy(job.policy, data.body, statistics).to(pick_device(job.device))
+    made = public.build(statistics[0]) if public else build_policy(config, data.body, statistics)
+    policy = made.to(pick_device(job.device))
     windows = {
-        "history": job.policy.history,
-        "horizon": job.policy.horizon,
+        "history": config.history,
+        "horizon": config.horizon,
         "batch_size": job.training.batch_size,
         "seed": job.training.seed,
     }
@@ -54,7 +60,7 @@ def main(job: TrainJob) -> None:
         data.load("train", **windows),
         job.training,
         directory=job.output,
-        meta=CheckpointMeta(config_yaml=dump_config(job.policy), contract=contract),
+        meta=CheckpointMeta(config_yaml=dump_config(config), contract=contract),
         resume=job.resume,
         validation=validation,
         augment=partial(augment, config=job.augment),
@@ -62,6 +68,17 @@ def main(job: TrainJob) -> None:
     if not result.finished:
         raise SystemExit(3)  # the loop has said how to go on
     conclude(job, data, contract["data"])
+
+
+def read_public(job: TrainJob, body: Any) -> "Imported | None":
+    """The public policy that training starts from, None for an untrained one."""
+    if not isinstance(job.policy, PublicConfig):
+        return None
+    if not isinstance(body, Embodiment):
+        raise ConfigError("policy=public serves one body only; train it on one store.")
+    from policies.checkpoints.recognition import read
+
+    return read(job.policy, body)
 
 
 def require_same_data(output: str, contract: dict[str, Any]) -> None:

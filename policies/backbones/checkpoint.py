@@ -1,8 +1,9 @@
 """Pretrained vision-language models in the format of transformers: folders and hub names."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from huggingface_hub.errors import HfHubHTTPError
@@ -10,7 +11,11 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
 
+from policies.backbones.word_pieces import make_tokenizer
 from vla.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from policies.backbones.language_config import LanguageBackboneConfig
 
 
 class Pretrained(Protocol):
@@ -94,6 +99,17 @@ def load_vlm(config: Pretrained, kinds: tuple[str, ...]) -> nn.Module:
             f"{' or '.join(kinds)}. `policy/backbone=auto` takes any image-text model."
         )
     return load_model(config, attn_implementation="sdpa")  # takes any mask as it is
+
+
+def choose_tokenizer(config: "LanguageBackboneConfig") -> Any:
+    """The tokenizer of an untrained model: `config.tokenizer`, else the one made here.
+
+    Raises:
+        CheckpointError: when it cannot be read.
+    """
+    if not config.tokenizer:
+        return make_tokenizer()
+    return load_tokenizer(replace(config, name=config.tokenizer, revision="", tokenizer=""))
 
 
 def load_tokenizer(config: Pretrained) -> Any:

@@ -17,7 +17,7 @@ STATES = ("token", "text", "none")
 ATTENTIONS = ("causal", "prefix", "bidirectional")
 TRAINS = ("full", "frozen")
 READOUTS = ("learned", "zero", "token")
-FITS = ("pad", "stretch")
+FITS = ("pad", "pad_plain", "pad_corner", "stretch")
 REDUCTIONS = ("pool", "merge")
 
 
@@ -30,14 +30,16 @@ class LanguageBackboneConfig(BackboneConfig):
             untrained ones of the size `size`.
         revision: commit or tag on the hub; "" takes the default branch.
         size: of untrained weights, when there is no `name`: "tiny" trains on a CPU; the sizes
-            of the published models are there to be measured. They read with a tokenizer of
-            1024 symbols made here.
+            of the published models are there to be measured, or to be filled from a public
+            policy. They read with a tokenizer of 1024 symbols made here, or:
+        tokenizer: folder or hub name of another one; with a `name` it has its own.
         dtype: of the pretrained weights; what is added here stays in float32.
         vision, projector, language: which parts are trained, "full" or "frozen".
         layers: how many of the language model's layers to keep, from the first; 0 keeps all.
         cameras: which ones are seen, in this order; empty: all, by name.
         image_size: pixels along each side of the square the tower sees; 0: as the model says.
-        fit: how pictures become squares: "pad" keeps the aspect ratio, "stretch" does not.
+        fit: how pictures become squares: "pad", "pad_plain" and "pad_corner" keep the aspect
+            ratio, "stretch" does not; see `pixels.fit`.
         prompt: text with {images} and {instruction}; also known: {bos}, {state}; "" takes the
             model's own.
         lower: put the instruction into lower case, without blanks and stop at its end.
@@ -55,6 +57,7 @@ class LanguageBackboneConfig(BackboneConfig):
     name: str = ""
     revision: str = ""
     size: str = "tiny"
+    tokenizer: str = ""
     dtype: str = "float32"
     vision: str = "full"
     projector: str = "full"

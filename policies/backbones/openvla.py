@@ -133,7 +133,10 @@ def _fill(name: str, parts: Parts, weights: dict[str, Tensor]) -> None:
         "siglip": len(parts.tower.vision["siglip"].vision_model.encoder.layers),
     }
     renamed = dict(pair for key, value in weights.items() for pair in rename(key, value, depth))
-    report = whole.load_state_dict(renamed, strict=False, assign=True)
+    try:
+        report = whole.load_state_dict(renamed, strict=False, assign=True)
+    except RuntimeError as error:  # other shapes, all of them listed
+        raise CheckpointError(f"{name!r} does not fit its config.json: {error}.") from error
     for what, keys in (("missing", report.missing_keys), ("unexpected", report.unexpected_keys)):
         if keys:
             raise CheckpointError(

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration
 
 from policies.backbones import language_config
-from policies.backbones.checkpoint import load_tokenizer, load_vlm
+from policies.backbones.checkpoint import choose_tokenizer, load_tokenizer, load_vlm
 from policies.backbones.parts import Parts, Tower, divide, untie
 from policies.backbones.pixels import HALF, standardize
-from policies.backbones.word_pieces import SIZE, make_tokenizer
+from policies.backbones.word_pieces import SIZE
 from vla.errors import choose
 
 PROMPT = "{images}{bos}{instruction}\n"
@@ -38,6 +38,26 @@ SIZES: dict[str, dict[str, Any]] = {
             "num_attention_heads": 3,
             "num_key_value_heads": 1,
             "head_dim": 32,
+        },
+    },
+    "pi": {  # what pi0 and pi0.5 grew from: lerobot 0.6.1's own numbers for "gemma_2b"
+        "vision_config": {
+            "hidden_size": 1152,
+            "intermediate_size": 4304,
+            "num_hidden_layers": 27,
+            "num_attention_heads": 16,
+            "image_size": 224,
+            "patch_size": 14,
+            "vision_use_head": False,
+        },
+        "text_config": {
+            "hidden_size": 2048,
+            "intermediate_size": 16384,
+            "num_hidden_layers": 18,
+            "num_attention_heads": 8,
+            "num_key_value_heads": 1,
+            "head_dim": 256,
+            "vocab_size": 257152,
         },
     },
     "3b": {},  # the class's own numbers: SigLIP So400m/14 at 224 pixels, Gemma 2B
@@ -76,7 +96,7 @@ def load(config: language_config.PaligemmaConfig) -> Parts:
         tokenizer = load_tokenizer(config)
     else:
         numbers = choose("size", config.size, SIZES)
-        tokenizer = make_tokenizer()
+        tokenizer = choose_tokenizer(config)
         model = PaliGemmaForConditionalGeneration(_configure(numbers))
         model = model.to(getattr(torch, config.dtype))
     body = model.model
@@ -93,14 +113,15 @@ def load(config: language_config.PaligemmaConfig) -> Parts:
 def _configure(numbers: dict[str, Any]) -> PaliGemmaConfig:
     if not numbers:
         return PaliGemmaConfig()
-    width = numbers["text_config"]["hidden_size"]
+    text = {"vocab_size": SIZE, **numbers["text_config"]}
+    width = text["hidden_size"]
     ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     return PaliGemmaConfig(
         vision_config=dict(numbers["vision_config"]),
-        text_config={**numbers["text_config"], "vocab_size": SIZE, **ids},
+        text_config={**text, **ids},
         projection_dim=width,
         hidden_size=width,
-        vocab_size=SIZE,
+        vocab_size=text["vocab_size"],
         image_token_index=4,
         **ids,
     )

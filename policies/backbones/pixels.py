@@ -16,7 +16,9 @@ def fit(frames: Tensor, size: int, how: str) -> Tensor:
         frames: uint8 (B, H, W, 3), RGB.
         size: pixels along each side of the square.
         how: "pad" keeps the aspect ratio and fills up with black on both sides (openpi's
-            `resize_with_pad`), "stretch" does not keep it (OpenVLA's "resize-naive").
+            `resize_with_pad`), "stretch" does not keep it (OpenVLA's "resize-naive"). Pictures
+            are smoothed before they shrink, but not for "pad_plain" (as "pad": LeRobot's pi0)
+            and "pad_corner" (black on the left and on top: LeRobot's SmolVLA).
 
     Returns:
         float32 (B, 3, size, size) in [0, 1].
@@ -25,12 +27,17 @@ def fit(frames: Tensor, size: int, how: str) -> Tensor:
     height, width = pixels.shape[-2:]
     if (height, width) == (size, size):
         return pixels
-    target = (size, size)
+    target, smooth = (size, size), how in ("pad", "stretch")
     if how == "pad":
         scale = size / max(height, width)
         target = (max(1, round(height * scale)), max(1, round(width * scale)))
-    pixels = F.interpolate(pixels, target, mode="bilinear", antialias=True)
-    above, left = (size - target[0]) // 2, (size - target[1]) // 2
+    elif not smooth:  # LeRobot divides by the inverse and cuts off
+        ratio = max(height / size, width / size)
+        target = (int(height / ratio), int(width / ratio))
+    pixels = F.interpolate(pixels, target, mode="bilinear", antialias=smooth)
+    above, left = size - target[0], size - target[1]
+    if how != "pad_corner":
+        above, left = above // 2, left // 2
     below, right = size - target[0] - above, size - target[1] - left
     return F.pad(pixels, (left, right, above, below))
 

@@ -18,10 +18,11 @@ from transformers import (
 )
 
 from policies.backbones import language_config
+from policies.backbones.checkpoint import choose_tokenizer
 from policies.backbones.film import Film, film_dino, film_siglip
 from policies.backbones.parts import Parts, Tower, divide, untie
 from policies.backbones.pixels import HALF, IMAGENET, standardize
-from policies.backbones.word_pieces import SIZE, make_tokenizer
+from policies.backbones.word_pieces import SIZE
 from vla.errors import choose
 
 PROMPT = "{bos}{images}In: What action should the robot take to {instruction}?\nOut: "
@@ -159,7 +160,7 @@ def load(config: language_config.PrismaticConfig) -> Parts:
         return read(config)
     numbers = choose("size", config.size, SIZES)
     ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-    parts = assemble(config, numbers, {**numbers["language"], **ids}, make_tokenizer())
+    parts = assemble(config, numbers, {**numbers["language"], **ids}, choose_tokenizer(config))
     for part in (parts.tower.vision, parts.tower.projector, parts.decoder):
         part.to(getattr(torch, config.dtype))
     return parts

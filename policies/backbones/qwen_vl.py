@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from policies.backbones import language_config
-from policies.backbones.checkpoint import load_tokenizer, load_vlm
+from policies.backbones.checkpoint import choose_tokenizer, load_tokenizer, load_vlm
 from policies.backbones.parts import Parts, Tower, divide, untie
 from policies.backbones.pixels import CLIP, HALF, standardize
-from policies.backbones.word_pieces import SIZE, make_tokenizer
+from policies.backbones.word_pieces import SIZE
 from vla.errors import choose
 
 _USER = "<|im_start|>user\n{images}{instruction}"
@@ -139,7 +139,7 @@ def load(config: language_config.QwenVlConfig) -> Parts:
         side = side or SIDE  # a multiple of 28 (Qwen2.5-VL) and of 32 (Qwen3-VL)
     else:
         numbers = choose("size", config.size, SIZES)
-        tokenizer = make_tokenizer()
+        tokenizer = choose_tokenizer(config)
         names = {"image_token_id": "<image>", "vision_start_token_id": AROUND[0]}
         ids = {key: tokenizer.convert_tokens_to_ids(name) for key, name in names.items()}
         made = Qwen3VLConfig(

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 
 from policies.backbones import language_config
-from policies.backbones.checkpoint import load_tokenizer, load_vlm
+from policies.backbones.checkpoint import choose_tokenizer, load_tokenizer, load_vlm
 from policies.backbones.parts import Parts, Tower, divide, untie
 from policies.backbones.pixels import HALF, standardize
-from policies.backbones.word_pieces import SIZE, make_tokenizer
+from policies.backbones.word_pieces import SIZE
 from vla.errors import choose
 
 PROMPT = "{images}{instruction}\n"
@@ -85,6 +85,13 @@ SIZES: dict[str, dict[str, Any]] = {
         },
     },
 }
+# What SmolVLA grew from, as LeRobot runs it: the rotary base is 10000 there, not the model's
+# own, and pictures stand without markers around them.
+SIZES["smolvla"] = {
+    **SIZES["500m"],
+    "text_config": {**SIZES["500m"]["text_config"], "rope_theta": 10000.0},
+}
+BARE = ("smolvla",)
 
 
 class ShufflingTower(Tower):
@@ -115,7 +122,7 @@ def load(config: language_config.SmolvlmConfig) -> Parts:
         model, tokenizer = load_vlm(config, ("smolvlm",)), load_tokenizer(config)
     else:
         numbers = choose("size", config.size, SIZES)
-        tokenizer = make_tokenizer()
+        tokenizer = choose_tokenizer(config)
         ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
         text = {"model_type": "llama", **numbers["text_config"], **ids}
         made = SmolVLMConfig(
@@ -132,5 +139,5 @@ def load(config: language_config.SmolvlmConfig) -> Parts:
         tokenizer=tokenizer,
         prompt=PROMPT,
         stated=STATED,
-        around=AROUND,
+        around=("", "") if not config.name and config.size in BARE else AROUND,
     )

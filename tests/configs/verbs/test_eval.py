@@ -17,9 +17,6 @@ from vla.runtime.config import ControlConfig
 class PointTasks(PointConfig):
     tasks: list[str] = field(default_factory=lambda: ["touch", "press"])
 
-    def list_groups(self):
-        return {}
-
     def list_conditions(self, names):
         return list(names)
 
