@@ -71,6 +71,11 @@ class SafetyGate:
         return self._config.max_age
 
     @property
+    def margin(self) -> float:
+        """Distance kept from the joint limits, rad."""
+        return self._config.joint_margin
+
+    @property
     def latch_cause(self) -> Cause:
         """NONE, or why nothing may move until `release`."""
         return self._latch
@@ -145,6 +150,7 @@ class SafetyGate:
         if cause is Cause.NONE:
             sent = wanted
             self._refusals = self._waits = 0
+            self._body.narrow(sent)
         else:
             sent, abrupt = self._hold(measured, at_once=cause is Cause.ESTOP)
             self._count(cause)
@@ -175,6 +181,10 @@ class SafetyGate:
         long = self._waits >= self._config.hold_limit * self._embodiment.hz
         if (bad or long) and not self._latch:
             self._latch = Cause.LATCHED
+
+    def admit(self, state: Float32) -> None:
+        """Let an arm that stands outside its bounds come back in, step by step, never out."""
+        self._body.admit(np.asarray(state, np.float64))
 
     def check_start(self, state: Float32) -> list[str]:
         """Why the arm may not start where it stands, one line each; empty when it may."""

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from configs.restoring import load_policy
 from configs.run_job import RunJob
 from robot_drivers.causes import CAUSES, Cause
 from robot_drivers.config import RobotConfig, SimArmConfig
+from robot_drivers.creeping import CreepingWorld
 from robot_drivers.device import Pilot, Scene
 from robot_drivers.homing import ReturningWorld
 from robot_drivers.link import BridgedRobot, DelayedCameras
@@ -51,6 +52,7 @@ def main(job: RunJob) -> None:
             f"record keeps one row per command; control.hz={streamed.hz} is not the {body.hz} Hz "
             "of the policy. Leave one of the two out."
         )
+    job = shape_grippers(job, body)
     flights, logs = [], []
     earlier = len(list(output.glob("flight-*.vlalog")))  # kept: a log is never overwritten
     with open_controller(job, body, streamed) as (controller, weights):
@@ -69,6 +71,18 @@ def main(job: RunJob) -> None:
     if job.record:
         console.print(f"Episodes added to {job.record}. Next: vla train data.path={job.record}")
     console.print(f"Flight logs and summary: {output}\nNext: vla replay log={logs[-1]}")
+
+
+def shape_grippers(job: RunJob, body: Embodiment) -> RunJob:
+    """`job` with a synchronous controller that opens and closes grippers as slowly as the gate
+    wants: policies say open or closed, and the gate would refuse such a jump.
+    """
+    speed = 0.98 * job.robot.gate.gripper_speed
+    if is_async(job) or not speed:
+        return job
+    grips = {a.name: speed for a in body.action if a.unit == "1" and a.mode == "absolute"}
+    control = replace(job.control, rate_limits={**grips, **job.control.rate_limits})
+    return replace(job, control=control)
 
 
 def is_async(job: RunJob) -> bool:
@@ -123,6 +137,13 @@ def await_operator(robot: RobotConfig, console: Console) -> None:
         raise RobotError("The operator did not agree; nothing was moved.")
 
 
+def await_creep(robot: RobotConfig, problems: list[str]) -> None:
+    """A second word, for an arm that stands outside its limits. Raises RobotError for a no."""
+    console = Console()
+    console.print(f"Outside its limits: {'; '.join(problems)}. It would come in slowly.")
+    await_operator(robot, console)
+
+
 def fly(
     job: RunJob,
     controller: Controller,
@@ -154,6 +175,9 @@ def fly(
             stops=open_stops(job.robot),
             embodiment=body,
         )
+        if job.robot.creep:
+            agree = partial(await_creep, job.robot)
+            world = CreepingWorld(world, most=job.robot.creep, agree=agree)
         if job.robot.home:
             world = ReturningWorld(world, job.robot.home, seconds=job.robot.home_time)
         if store is not None:
