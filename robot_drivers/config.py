@@ -198,6 +198,14 @@ class RobotConfig:
         if not (self.home_time > 0 and math.isfinite(self.home_time)):
             raise ConfigError(f"robot.home_time is {self.home_time}; it must be positive.")
 
+    def steady(self, controller: Any) -> Any:
+        """A synchronous controller, kept within the gate's speeds and accelerations."""
+        from robot_drivers.replay import motion_limits
+        from vla.runtime.steady_controller import SteadyController
+
+        limits = motion_limits(self.gate.build(controller.embodiment))
+        return SteadyController(controller, limits)
+
     def build(self, factory: Callable[[], Any]) -> Any:
         """The driver; `factory` builds the plant of a simulated arm, real ones ignore it."""
         raise ConfigError("No robot is chosen; give e.g. robot=sim_arm.")
@@ -233,6 +241,10 @@ class SimArmConfig(RobotConfig):
                 raise ConfigError(f"robot.{name} is {getattr(self, name)}; it must be positive.")
         if not 0 <= self.priority <= 99:
             raise ConfigError(f"robot.priority is {self.priority}; give 1 to 99, or 0 for none.")
+
+    def steady(self, controller: Any) -> Any:
+        """As it is: what moves is what was evaluated, and its gate lets all of that through."""
+        return controller
 
     def build(self, factory: Callable[[], Any]) -> Any:
         """Start the process and return the `SimArm`; close it when done.

@@ -24,6 +24,9 @@ from vla.types import Float32
 
 Float64 = NDArray[np.float64]
 
+ROUNDING = 1e-5
+"""Of float32 joint commands, rad."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
@@ -74,6 +77,13 @@ class SafetyGate:
     def margin(self) -> float:
         """Distance kept from the joint limits, rad."""
         return self._config.joint_margin
+
+    @property
+    def margins(self) -> Float64:
+        """Distance (A,) that the controller keeps from the bounds of joint commands, rad."""
+        axes = self._embodiment.action
+        joints = [a.frame == "joint" and a.unit == "rad" and a.mode == "absolute" for a in axes]
+        return np.where(joints, self._config.joint_margin + ROUNDING, 0.0)
 
     @property
     def latch_cause(self) -> Cause:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,6 @@ def main(job: RunJob) -> None:
             f"record keeps one row per command; control.hz={streamed.hz} is not the {body.hz} Hz "
             "of the policy. Leave one of the two out."
         )
-    job = shape_grippers(job, body)
     flights, logs = [], []
     earlier = len(list(output.glob("flight-*.vlalog")))  # kept: a log is never overwritten
     with open_controller(job, body, streamed) as (controller, weights):
@@ -73,18 +72,6 @@ def main(job: RunJob) -> None:
     console.print(f"Flight logs and summary: {output}\nNext: vla replay log={logs[-1]}")
 
 
-def shape_grippers(job: RunJob, body: Embodiment) -> RunJob:
-    """`job` with a synchronous controller that opens and closes grippers as slowly as the gate
-    wants: policies say open or closed, and the gate would refuse such a jump.
-    """
-    speed = 0.98 * job.robot.gate.gripper_speed
-    if is_async(job) or not speed:
-        return job
-    grips = {a.name: speed for a in body.action if a.unit == "1" and a.mode == "absolute"}
-    control = replace(job.control, rate_limits={**grips, **job.control.rate_limits})
-    return replace(job, control=control)
-
-
 def is_async(job: RunJob) -> bool:
     """Whether plans come from a process of their own."""
     return isinstance(job.control, AsyncControlConfig)
@@ -102,7 +89,7 @@ def open_controller(
     if person is not None:
         try:
             person.connect()
-            yield ControlConfig().build(person), ""
+            yield job.robot.steady(ControlConfig().build(person)), ""
         finally:
             person.close()
         return
@@ -110,7 +97,7 @@ def open_controller(
     if not isinstance(job.control, AsyncControlConfig):
         policy, weights = load()
         warm_up(policy)
-        yield job.control.build(policy), weights
+        yield job.robot.steady(job.control.build(policy)), weights
         return
     limits = motion_limits(job.robot.gate.build(streamed))
     controller = job.control.open(job.faults.wrap(load), body, limits=limits)

@@ -57,6 +57,10 @@ def job(kind, host, tmp_path):
     )
 
 
+def steer(wanted, policy):
+    return wanted.robot.steady(wanted.control.build(policy))
+
+
 @pytest.mark.parametrize("kind", ["ur", "xarm"])
 def test_a_policy_flies_an_arm_and_is_recorded(kind, tmp_path):
     with ArmEmulator(kind) as arm:
@@ -65,7 +69,7 @@ def test_a_policy_flies_an_arm_and_is_recorded(kind, tmp_path):
         start = np.array(arm.status()["q"])
         log = tmp_path / "flight-0.vlalog"
         facts = {"job": {}, "weights_sha256": "abc"}
-        figures = fly(wanted, Turn(body), log, seed=0, facts=facts)
+        figures = fly(wanted, steer(wanted, Turn(body)), log, body=body, seed=0, facts=facts)
         truth = arm.status()
     ticks = read_flight(log).ticks
     assert figures["reason"] == "time"
@@ -85,10 +89,12 @@ def test_a_policy_flies_an_arm_and_is_recorded(kind, tmp_path):
 def test_a_protective_stop_ends_the_flight_with_its_name(kind, tmp_path):
     with ArmEmulator(kind) as arm:
         wanted = job(kind, arm.host, tmp_path)
-        policy = Turn(wanted.robot.build().embodiment, fault=lambda: arm.fail(protective_stop=True))
+        body = wanted.robot.build().embodiment
+        policy = Turn(body, fault=lambda: arm.fail(protective_stop=True))
         log = tmp_path / "flight-0.vlalog"
         with pytest.raises(ArmStopped, match="recover"):
-            fly(wanted, policy, log, seed=0, facts={"job": {}, "weights_sha256": "abc"})
+            fly(wanted, steer(wanted, policy), log, body=body, seed=0,
+                facts={"job": {}, "weights_sha256": "abc"})  # fmt: skip
         stopped = np.array(arm.status()["velocity"])
     assert np.abs(stopped).max() < 1e-3
     assert read_flight(log).ticks["latched"][-1]
