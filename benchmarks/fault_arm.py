@@ -47,10 +47,14 @@ class EmulatedArm:
 
     def __init__(self, hz: float):
         folder = Path(tempfile.mkdtemp(prefix="so101-"))
-        self.emulator = ServoEmulator("feetech", folder)
+        self.emulator: ServoEmulator | None = ServoEmulator("feetech", folder)
+        self.attach(self.emulator.port, hz)
+
+    def attach(self, port: str, hz: float) -> None:
+        """Make the driver of an arm that is emulated at `port`, here or by another process."""
         self.config = So101Config(
-            port=self.emulator.port, id="emulated", calibration_dir=str(folder), hz=hz,
-            confirm="none",
+            port=port, id="emulated", calibration_dir=str(Path(port).parent), hz=hz,
+            confirm="none", io_timeout=0.02,
         )  # fmt: skip
         self._arm = self.config.build()
         self.embodiment, self.times, self.commands = self._arm.embodiment, [], []

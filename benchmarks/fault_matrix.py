@@ -125,6 +125,7 @@ def fly(
         )["reason"]  # fmt: skip
     except VlaError as error:
         flown.error = type(error).__name__
+        sys.stderr.write(f"  {flown.error}: {error}\n")
     finally:
         flown.events["refused"] = controller.refused
         controller.close()
@@ -277,7 +278,11 @@ def control_is_killed(hz: float) -> dict:
 
 def be_victim(folder: str, hz: float) -> None:
     """A flight for `control_is_killed`."""
-    arm = ARMS[ROBOT[0]](hz)
+    fly_for_ever(folder, ARMS[ROBOT[0]](hz))
+
+
+def fly_for_ever(folder: str, arm: object) -> None:
+    """Fly `arm` until somebody ends this process; says "flying" when it begins."""
     judge = GATE.build(arm.embodiment)
     control = AsyncControlConfig()
     controller = control.open(WaveOf(arm.embodiment), arm.embodiment, limits=motion_limits(judge))
@@ -458,8 +463,9 @@ def main() -> None:
         arguments = (options.hz, options.soak) if number == 14 else (options.hz,)
         try:
             results[number] = {"row": ROWS[number].__name__, **ROWS[number](*arguments)}
-        except AssertionError as error:
-            results[number] = {"row": ROWS[number].__name__, "failed": str(error)}
+        except (AssertionError, OSError, VlaError) as error:
+            said = f"{type(error).__name__}: {error}"
+            results[number] = {"row": ROWS[number].__name__, "failed": said}
             failed.append(number)
         sys.stderr.write(f"{number}: {json.dumps(results[number])}\n")
     summary_line = {"robot": options.robot, "load": round(os.getloadavg()[0], 2), "failed": failed}
