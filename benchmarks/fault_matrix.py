@@ -312,7 +312,7 @@ def emergency_stop(hz: float) -> dict:
     """Row 9: a stop file: no motion within two ticks, latched."""
     path = tempfile.mktemp(prefix="stop-")
     flown = fly(hz, 3.0, at=lambda *_: Path(path).touch(), stop_file=path)
-    os.unlink(path)
+    Path(path).unlink(missing_ok=True)
     ticks = flown.flight.ticks
     assert flown.error == "GateRefusal", flown.error
     assert State(ticks["mode"][-1]) is State.ESTOP
