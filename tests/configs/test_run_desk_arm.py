@@ -37,7 +37,7 @@ CALM = {"max_age": 3.0, "max_missed": 500, "lead": 2.0, "tracking": 2.0, "grippe
 
 
 class Sway:
-    """A scripted policy: the first axis goes on by `step` from where it is planned."""
+    """A scripted policy: every axis goes on by `step` from where it is planned, and back."""
 
     history = 1
 
@@ -48,12 +48,13 @@ class Sway:
         body = self.embodiment
         if body.action[0].mode == "delta":
             rows = np.zeros((8, len(body.action)), np.float32)
-            rows[:, 0], rows[:, -1] = self.step, observations[0].state[-1, -1]
+            rows[:, :6] = self.step
+            rows[:, -1] = np.clip(observations[0].state[-1, -1] + abs(self.step) * 10, 0, 1)
         else:
             if self.goal is None:
                 self.goal = observations[0].state[-1].copy()
             rows = np.repeat(self.goal[None], 8, axis=0)
-            rows[:, 0] += self.step * np.arange(1, 9)
+            rows += self.step * np.arange(1, 9)[:, None] * [1, 0.3, 0.3, 0.3, 0.5, 0.3]
             self.goal = rows[-1]
             self.step = -self.step if abs(self.goal[0]) > 0.5 else self.step
         return [ActionChunk(actions=rows, time=o.time) for o in observations]
