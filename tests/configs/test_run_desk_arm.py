@@ -170,7 +170,7 @@ def test_from_demonstration_to_flight_and_replay(bench, emulator, tool, tmp_path
         sent = ticks["gated"]
         if not tool:
             speed = np.abs(np.diff(sent[:, :5], axis=0)) * 20
-            assert speed.max() <= 1.5 * 1.01
+            assert speed.max() <= np.pi / 2 * 1.01
             assert np.abs(np.diff(sent[:, 5])).max() * 20 <= 2.0 * 1.01
         assert all(emulator.torque())
         capsys.readouterr()
