@@ -56,7 +56,7 @@ class ArmBody:
         body = Embodiment(
             name=self.name,
             state=(*joints, *(places + turns if self.pose else ()), *grip),
-            action=(*(joints if self.commands == "joint" else _steps()), *grip),
+            action=(*(joints if self.commands == "joint" else tool_steps()), *grip),
             cameras={},
             hz=self.hz,
             rotation="rotvec" if self.pose or self.commands == "tool" else "none",
@@ -110,7 +110,8 @@ class ArmBody:
         return sample.pose
 
 
-def _steps() -> tuple[Axis, ...]:
+def tool_steps() -> tuple[Axis, ...]:
+    """Six delta axes of a tool in the base frame: m and rad."""
     places = (Axis(name=f"d{n}", unit="m", low=-STEP, high=STEP, mode="delta") for n in PLACES)
     turns = (Axis(name=f"d{n}", unit="rad", low=-TURN, high=TURN, mode="delta") for n in TURNS)
     return (*places, *turns)

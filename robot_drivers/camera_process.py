@@ -52,8 +52,7 @@ def watch_cameras(
             frames = source.latest()
             times = {name: when for name, (_, when) in frames.items()}
             if times != seen:
-                if not seen:
-                    check_frames(frames, embodiment)
+                check_frames(frames, embodiment)
                 number, seen = number + 1, times
                 record = {f"image_{name}": image for name, (image, _) in frames.items()}
                 record |= {f"time_{name}": when for name, when in times.items()}

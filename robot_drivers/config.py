@@ -23,6 +23,7 @@ class GateConfig:
         linear_speed, linear_acceleration: of the tool, m/s and m/s^2.
         angular_speed, angular_acceleration: of the tool, rad/s and rad/s^2.
         joint_speed, joint_acceleration: per joint, rad/s and rad/s^2.
+        gripper_speed: of absolute axes without a unit, whole strokes per second; 0: not limited.
         linear_jerk, angular_jerk, joint_jerk: largest change of acceleration, units per second
             cubed; 0: not limited. A hold may exceed it: slowing down comes first.
         workspace_low, workspace_high: x, y, z of the box the measured tool position must
@@ -48,6 +49,7 @@ class GateConfig:
     angular_acceleration: float = 20.0
     joint_speed: float = 1.05
     joint_acceleration: float = 20.0
+    gripper_speed: float = 0.0
     linear_jerk: float = 0.0
     angular_jerk: float = 0.0
     joint_jerk: float = 0.0
@@ -84,7 +86,7 @@ class GateConfig:
                 raise ConfigError(f"gate.{name} is {value}; it must be positive and finite.")
         if not self.joint_margin >= 0:
             raise ConfigError(f"gate.joint_margin is {self.joint_margin}; it must not be negative.")
-        for name in ("linear_jerk", "angular_jerk", "joint_jerk"):
+        for name in ("linear_jerk", "angular_jerk", "joint_jerk", "gripper_speed"):
             if not (getattr(self, name) >= 0 and math.isfinite(getattr(self, name))):
                 raise ConfigError(f"gate.{name} is {getattr(self, name)}; give 0 or more.")
         for name in ("latch_after", "max_missed"):
@@ -151,6 +153,9 @@ class RobotConfig:
         gate: limits of the safety gate in front of the arm.
         confirm: "key": before each episode an operator confirms at the terminal that the arm
             may move; "none": nobody is asked.
+        creep: how far a joint may stand outside its limits at the start, rad; an operator agrees
+            (`confirm`), then it comes back in slowly before the episode. 0: such a start is
+            refused, and the arm is moved by hand.
         home: where the arm goes after an episode that ended well: one number per action axis,
             in the units of the measured axes; empty: it stays.
         home_time: most seconds that the way home may take.
@@ -167,6 +172,7 @@ class RobotConfig:
     kind: str = ""
     gate: GateConfig = field(default_factory=GateConfig)
     confirm: str = "key"
+    creep: float = 0.0
     home: list[float] = field(default_factory=list)
     home_time: float = 10.0
     state_delay: float = 0.0
@@ -180,12 +186,25 @@ class RobotConfig:
         """Raise ConfigError for values that make no sense; subclasses call it first."""
         if self.confirm not in ("key", "none"):
             raise UnknownChoice("robot.confirm", self.confirm, ("key", "none"))
-        delays = {"state_delay": self.state_delay, "losses": self.losses, **self.camera_delay}
+        delays = {
+            "state_delay": self.state_delay,
+            "creep": self.creep,
+            "losses": self.losses,
+            **self.camera_delay,
+        }
         for name, value in delays.items():
             if not (value >= 0 and math.isfinite(value)):
                 raise ConfigError(f"robot.{name} is {value}; it must not be negative.")
         if not (self.home_time > 0 and math.isfinite(self.home_time)):
             raise ConfigError(f"robot.home_time is {self.home_time}; it must be positive.")
+
+    def steady(self, controller: Any) -> Any:
+        """A synchronous controller, kept within the gate's speeds and accelerations."""
+        from robot_drivers.replay import motion_limits
+        from vla.runtime.steady_controller import SteadyController
+
+        limits = motion_limits(self.gate.build(controller.embodiment))
+        return SteadyController(controller, limits)
 
     def build(self, factory: Callable[[], Any]) -> Any:
         """The driver; `factory` builds the plant of a simulated arm, real ones ignore it."""
@@ -222,6 +241,10 @@ class SimArmConfig(RobotConfig):
                 raise ConfigError(f"robot.{name} is {getattr(self, name)}; it must be positive.")
         if not 0 <= self.priority <= 99:
             raise ConfigError(f"robot.priority is {self.priority}; give 1 to 99, or 0 for none.")
+
+    def steady(self, controller: Any) -> Any:
+        """As it is: what moves is what was evaluated, and its gate lets all of that through."""
+        return controller
 
     def build(self, factory: Callable[[], Any]) -> Any:
         """Start the process and return the `SimArm`; close it when done.

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from robot_drivers.camera_config import LerobotCameraConfig
 from robot_drivers.config import RobotConfig
 from vla.errors import ConfigError, choose
 
@@ -48,6 +49,7 @@ class ArmConfig(RobotConfig):
         joint_lag, tool_lag: how far the arm may trail its commands, rad and metres.
         silence: seconds without a fresh state after which the arm counts as silent.
         patience: seconds that connecting may take.
+        cameras: by name, through LeRobot; their pictures are taken in a process of its own.
     """
 
     host: str = ""
@@ -63,6 +65,7 @@ class ArmConfig(RobotConfig):
     tool_lag: float = 0.1
     silence: float = 0.15
     patience: float = 10.0
+    cameras: dict[str, LerobotCameraConfig] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.check()
@@ -102,17 +105,19 @@ class ArmConfig(RobotConfig):
         return ArmBody(name=self.kind, low=low, high=high, **shared)
 
     def build(self, factory: Callable[[], Any] | None = None) -> Any:
-        """The `ServoArm`; nothing is opened before its `connect`."""
+        """The `ServoArm`, and its cameras; nothing is opened before `connect`."""
+        from robot_drivers.seeing_arm import SeeingArm
         from robot_drivers.servo_arm import ServoArm
 
         self.require_address()
-        return ServoArm(
+        arm = ServoArm(
             self.body(),
             self.link(),
             servo_hz=self.servo_hz,
             silence=self.silence,
             patience=self.patience,
         )
+        return SeeingArm(arm, self.cameras) if self.cameras else arm
 
     def require_address(self) -> None:
         """Raises ConfigError when `host` is no IP address: a name that resolves slowly hangs."""

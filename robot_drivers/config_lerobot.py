@@ -5,31 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from robot_drivers.camera_config import LerobotCameraConfig
 from robot_drivers.config import GateConfig, RobotConfig
+from robot_drivers.tool_config import ToolConfig
 from vla.errors import ConfigError
 
 
 def _desk_arm_gate() -> GateConfig:
-    """90 degrees per second: small servos, light links."""
-    return GateConfig(joint_speed=math.pi / 2)
-
-
-@dataclass(kw_only=True, slots=True)
-class LerobotCameraConfig:
-    """One camera of LeRobot.
-
-    Attributes:
-        type: "opencv", "zmq", "intelrealsense" or another of LeRobot's cameras.
-        height, width, fps: as the device is asked to deliver.
-        options: what else LeRobot's camera takes, e.g. {index_or_path: /dev/video0} or
-            {server_address: 127.0.0.1, port: 5555, camera_name: front}.
-    """
-
-    type: str = "opencv"
-    height: int = 480
-    width: int = 640
-    fps: int = 30
-    options: dict[str, Any] = field(default_factory=dict)
+    """90 degrees and two gripper openings per second: small servos, light links."""
+    return GateConfig(joint_speed=math.pi / 2, gripper_speed=2.0)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -49,7 +33,8 @@ class LerobotArmConfig(RobotConfig):
         losses: exchanges lost in a row after which the arm counts as failed.
         watchdog: seconds of silence after which the servos stop by themselves, where they can
             (Dynamixel; at most 2.5); 0 for none.
-        cameras: by name.
+        cameras: by name; their pictures are taken in a process of its own.
+        tool: tool steps instead of joint goals.
         gate: limits.
     """
 
@@ -65,6 +50,7 @@ class LerobotArmConfig(RobotConfig):
     losses: int = 3
     watchdog: float = 0.5
     cameras: dict[str, LerobotCameraConfig] = field(default_factory=dict)
+    tool: ToolConfig = field(default_factory=ToolConfig)
     gate: GateConfig = field(default_factory=_desk_arm_gate)
 
     def __post_init__(self) -> None:
@@ -78,10 +64,17 @@ class LerobotArmConfig(RobotConfig):
             raise ConfigError(f"robot.watchdog is {self.watchdog} s; give 0 to 2.54.")
 
     def build(self, factory: Callable[[], Any] | None = None) -> Any:
-        """The `LerobotArm`, not connected. Imports LeRobot, which takes seconds."""
+        """The `LerobotArm` with what is around it, not connected. Imports LeRobot: seconds."""
         from robot_drivers.lerobot_arm import LerobotArm
+        from robot_drivers.seeing_arm import SeeingArm
+        from robot_drivers.threaded_arm import ThreadedArm
 
-        return LerobotArm(self)
+        arm = LerobotArm(self)
+        if not arm.bounded:
+            arm = ThreadedArm(arm)
+        if self.tool.model:
+            arm = self.tool.wrap(arm)
+        return SeeingArm(arm, self.cameras) if self.cameras else arm
 
 
 @dataclass(kw_only=True, slots=True)

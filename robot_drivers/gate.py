@@ -24,6 +24,9 @@ from vla.types import Float32
 
 Float64 = NDArray[np.float64]
 
+ROUNDING = 1e-5
+"""Of float32 joint commands, rad."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
@@ -69,6 +72,18 @@ class SafetyGate:
     def max_age(self) -> float:
         """Oldest observation a command may rest on, seconds."""
         return self._config.max_age
+
+    @property
+    def margin(self) -> float:
+        """Distance kept from the joint limits, rad."""
+        return self._config.joint_margin
+
+    @property
+    def margins(self) -> Float64:
+        """Distance (A,) that the controller keeps from the bounds of joint commands, rad."""
+        axes = self._embodiment.action
+        joints = [a.frame == "joint" and a.unit == "rad" and a.mode == "absolute" for a in axes]
+        return np.where(joints, self._config.joint_margin + ROUNDING, 0.0)
 
     @property
     def latch_cause(self) -> Cause:
@@ -145,6 +160,7 @@ class SafetyGate:
         if cause is Cause.NONE:
             sent = wanted
             self._refusals = self._waits = 0
+            self._body.narrow(sent)
         else:
             sent, abrupt = self._hold(measured, at_once=cause is Cause.ESTOP)
             self._count(cause)
@@ -175,6 +191,10 @@ class SafetyGate:
         long = self._waits >= self._config.hold_limit * self._embodiment.hz
         if (bad or long) and not self._latch:
             self._latch = Cause.LATCHED
+
+    def admit(self, state: Float32) -> None:
+        """Let an arm that stands outside its bounds come back in, step by step, never out."""
+        self._body.admit(np.asarray(state, np.float64))
 
     def check_start(self, state: Float32) -> list[str]:
         """Why the arm may not start where it stands, one line each; empty when it may."""

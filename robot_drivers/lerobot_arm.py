@@ -12,18 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from robot_drivers.cameras import CameraSource, Frames, NoCameras
+from robot_drivers.cameras import Frames
 from robot_drivers.config_lerobot import LerobotArmConfig
 from robot_drivers.lerobot_device import (
     DEVICE_ERRORS,
     arm_watchdog,
+    check_alarms,
     close_device,
     explain,
     make_device,
     open_device,
     read_scales,
 )
-from vla.embodiment import Axis, Camera, Embodiment
+from vla.embodiment import Axis, Embodiment
 from vla.errors import ConfigError, RobotError, ShapeError
 from vla.types import Float32
 
@@ -31,6 +32,8 @@ SUFFIX = ".pos"
 HOLD_LEAD = 0.05
 """Farthest a hold may lie from the measured pose, rad: what the servos need to carry the arm."""
 FIRST_TRIES = 10
+ALARM_PERIOD = 0.25
+"""Seconds between two looks at the servos' error bits: each costs an exchange."""
 
 
 class LerobotArm:
@@ -56,20 +59,21 @@ class LerobotArm:
             name=config.kind if config.kind != "lerobot" else config.type,
             state=axes,
             action=axes,
-            cameras={
-                name: Camera(height=camera.height, width=camera.width, source=camera.type)
-                for name, camera in config.cameras.items()
-            },
+            cameras={},
             hz=config.hz,
             gripper="open_is_one" if any(axis.unit == "1" for axis in axes) else "none",
         )
-        self._cameras: CameraSource = NoCameras()
         self._state = self._sent = None
-        self._time, self._lost = 0.0, 0
+        self._time, self._lost, self._looked = 0.0, 0, 0.0
         self._open = self._watched = False
 
+    @property
+    def bounded(self) -> bool:
+        """Whether every exchange ends in time: a servo bus, whose time-outs are ours."""
+        return hasattr(getattr(self._device, "bus", None), "port_handler")
+
     def connect(self) -> None:
-        """Open port and cameras and read the pose; the arm stays where it is, torque on.
+        """Open the port and read the pose; the arm stays where it is, torque on.
 
         Raises:
             RobotError: when a device does not answer, is in use, or is not calibrated.
@@ -92,10 +96,6 @@ class LerobotArm:
                 except RobotError:
                     if attempt == FIRST_TRIES - 1:
                         raise
-            if self._config.cameras:
-                from robot_drivers.lerobot_cameras import LerobotCameras
-
-                self._cameras = LerobotCameras(self._config.cameras)
         except RobotError:
             self.close()
             raise
@@ -106,6 +106,7 @@ class LerobotArm:
         After a lost answer: the last ones, with their own, older time.
 
         Raises:
+            ArmStopped: when a servo has stopped by itself (overload, heat, voltage).
             RobotError: after `losses` lost answers in a row.
         """
         self._require_open()
@@ -113,6 +114,9 @@ class LerobotArm:
         try:
             self._feed_watchdog(asked)
             values = self._device.get_observation()
+            if asked - self._looked >= ALARM_PERIOD:
+                self._looked = asked
+                check_alarms(self._device)
         except DEVICE_ERRORS as error:
             self._free_port()
             self._lost += 1
@@ -175,20 +179,16 @@ class LerobotArm:
             ) from error
 
     def latest(self) -> Frames:
-        """The newest picture of every camera."""
-        return self._cameras.latest()
+        """No pictures: `SeeingArm` has them."""
+        return {}
 
     def close(self) -> None:
-        """Close port and cameras; torque stays on. Idempotent."""
-        try:
-            self._cameras.close()
-        finally:
-            self._cameras = NoCameras()
-            if self._open and self._watched:
-                with suppress(*DEVICE_ERRORS):  # gone: the watchdog stops the servos, torque on
-                    arm_watchdog(self._device.bus, 0.0)
-            self._open = False
-            close_device(self._device)
+        """Close the port; torque stays on. Idempotent."""
+        if self._open and self._watched:
+            with suppress(*DEVICE_ERRORS):  # gone: the watchdog stops the servos, torque on
+                arm_watchdog(self._device.bus, 0.0)
+        self._open = False
+        close_device(self._device)
 
     def _name_axes(self) -> tuple[Axis, ...]:
         scales, axes, factors = read_scales(self._device), [], []

@@ -4,8 +4,8 @@ import pkgutil
 from importlib import import_module
 from typing import Any
 
+from robot_drivers.camera_config import LerobotCameraConfig
 from robot_drivers.cameras import Frames
-from robot_drivers.config_lerobot import LerobotCameraConfig
 from robot_drivers.lerobot_device import DEVICE_ERRORS, explain
 from vla.errors import ConfigError, RobotError, UnknownChoice
 

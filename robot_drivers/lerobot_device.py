@@ -16,13 +16,24 @@ from pathlib import Path
 from typing import Any
 
 from robot_drivers.config_lerobot import LerobotArmConfig
-from vla.errors import ConfigError, RobotError, UnknownChoice
+from vla.errors import ArmStopped, ConfigError, RobotError, UnknownChoice
 
 DEVICE_ERRORS = (OSError, RuntimeError, ValueError, TypeError, termios.error)
 """What LeRobot and its SDKs raise when a device fails; nothing narrower covers them."""
 WATCHDOG_UNIT = 0.02
 OPEN_TRIES = 3
 """LeRobot sets up an arm in some 160 exchanges and gives up at the first that is lost."""
+ALARMS = {
+    "Hardware_Error_Status": {
+        0: "voltage",
+        2: "overheated",
+        3: "encoder",
+        4: "shock",
+        5: "overload",
+    },
+    "Status": {0: "voltage", 1: "encoder", 2: "overheated", 3: "current", 5: "overload"},
+}
+"""Bits by register: Dynamixel X (70, emanual.robotis.com), Feetech STS (65, memory table)."""
 FOLDERS = {"so100_follower": "so_follower", "so101_follower": "so_follower"}
 
 
@@ -171,6 +182,31 @@ def arm_watchdog(bus: Any, seconds: float) -> bool:
         if seconds:
             bus.write("Bus_Watchdog", motor, math.ceil(seconds / WATCHDOG_UNIT), num_retry=2)
     return True
+
+
+def check_alarms(device: Any) -> None:
+    """Raise ArmStopped, naming servos and reasons, when one reports a hardware error.
+
+    Robots without a servo bus, and servos without the register, tell nothing. A servo with an
+    error has taken its torque off or is about to; only a restart of the servo clears it.
+    """
+    bus = getattr(device, "bus", None)
+    tables = getattr(bus, "model_ctrl_table", None)
+    if tables is None:
+        return
+    for register, names in ALARMS.items():
+        if not all(register in tables[model] for model in bus.models):
+            continue
+        bits = bus.sync_read(register, normalize=False)
+        found = {
+            motor: [name for bit, name in names.items() if word >> bit & 1]
+            for motor, word in bits.items()
+        }
+        if said := ", ".join(f"{m}: {' and '.join(w)}" for m, w in found.items() if w):
+            raise ArmStopped(
+                f"Servos have stopped by themselves ({said}). Support the arm, remove the "
+                "cause, switch its power off and on, then connect again."
+            )
 
 
 def close_device(device: Any) -> None:

@@ -67,6 +67,13 @@ class Body:
             for kind, which in (("linear", meter), ("angular", turn), ("joint", self._joint))
             if which.any()
         ]
+        plain = ~self._delta & np.array([a.unit == "1" for a in axes], bool)
+        if config.gripper_speed and plain.any():
+            self._limits.append(
+                Limit(axes=np.flatnonzero(plain), together=False, speed=config.gripper_speed,
+                      acceleration=np.inf, jerk=np.inf)
+            )  # fmt: skip
+        self._firm_low, self._firm_high = self._low, self._high
         self._states = [a.name for a in embodiment.state]
         joints = [a.frame == "joint" and a.unit == "rad" for a in embodiment.state]
         self._joints = np.flatnonzero(joints)
@@ -142,6 +149,17 @@ class Body:
     def in_bounds(self, command: Float32) -> bool:
         """Whether every axis lies in the embodiment's bounds (compared as float32)."""
         return bool(((command >= self._low) & (command <= self._high)).all())
+
+    def admit(self, measured: Float64) -> None:
+        """Widen the bounds of absolute axes to where the arm stands; NaN entries do not count."""
+        here = np.where(self._delta, np.nan, measured[self._measured]).astype(np.float32)
+        self._low = np.fmin(self._firm_low, here)
+        self._high = np.fmax(self._firm_high, here)
+
+    def narrow(self, command: Float32) -> None:
+        """Take widened bounds back as far as `command` has come in: there is no way back out."""
+        self._low = np.maximum(self._low, np.minimum(self._firm_low, command))
+        self._high = np.minimum(self._high, np.maximum(self._firm_high, command))
 
     def place(self, command: Float64, measured: Float64) -> Cause:
         """WORKSPACE, LEAD or JOINTS when `command` leads out of the allowed space.

@@ -5,12 +5,13 @@ are functions of that. So a change of either can be tried on a flight that happe
 difference where nothing was changed is a bug, or a log that was tampered with.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from robot_drivers.causes import Cause
+from robot_drivers.device import Pilot
 from robot_drivers.gate import SafetyGate
 from vla.contract import Controller
 from vla.embodiment import Embodiment
@@ -55,6 +56,7 @@ def replay_flight(
     control: ControlConfig,
     gate: SafetyGate,
     policy_body: Embodiment,
+    steady: Callable[[Controller], Controller] = lambda controller: controller,
 ) -> Replay:
     """Run the controller and `gate` over the log.
 
@@ -64,6 +66,7 @@ def replay_flight(
         control: the controller's configuration, of the flight or another.
         gate: built for the flight's embodiment; its memory is used up.
         policy_body: the policy's embodiment, which a faster stream differs from.
+        steady: what the robot put around a synchronous controller (`RobotConfig.steady`).
     """
     chunks = {plan.index: plan.chunk for plan in plans}
     if isinstance(control, AsyncControlConfig):
@@ -71,7 +74,7 @@ def replay_flight(
         commands = _FollowedLog(follower, chunks)
     else:
         recorded = _RecordedPolicy(policy_body, chunks)  # chose and joined its plans already
-        commands = _SteppedLog(ChunkController(recorded, config=control))
+        commands = _SteppedLog(steady(ChunkController(recorded, config=control)))
     result = Replay()
     for index, tick in enumerate(flight.ticks):
         cause = Cause(tick["cause"])
@@ -102,7 +105,7 @@ def replay_flight(
 def motion_limits(gate: SafetyGate, *, share: float = 0.98) -> MotionLimits:
     """Limits for the controller, a little inside the gate's: what it shapes is let through."""
     speed, acceleration = gate.motion
-    return MotionLimits(speed=speed * share, acceleration=acceleration * share)
+    return MotionLimits(speed=speed * share, acceleration=acceleration * share, margin=gate.margins)
 
 
 class _FollowedLog:
@@ -140,7 +143,9 @@ class _SteppedLog:
             return None
 
     def sent(self, command: Float32) -> None:
-        """Nothing to tell: this controller does not ask what became of its commands."""
+        """Told to controllers that ask what became of their commands."""
+        if isinstance(self._controller, Pilot):
+            self._controller.sent(command)
 
 
 class _RecordedPolicy:

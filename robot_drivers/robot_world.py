@@ -75,8 +75,12 @@ class RobotWorld:
         self._frame = np.zeros(len(self.embodiment.cameras), np.uint32)
         self._captured = np.full(len(self.embodiment.cameras), np.nan)
 
-    def reset(self, *, seed: int) -> Observation:
+    def reset(self, *, seed: int, inside: bool = True) -> Observation:
         """Set the scene up, connect, and check that the arm may start where it stands.
+
+        Args:
+            seed: of the scene.
+            inside: refuse a start outside the limits; False: the caller brings the arm in.
 
         Raises:
             GateRefusal: when the gate is still latched.
@@ -100,7 +104,7 @@ class RobotWorld:
                 "are allowed. Check the cameras and the arm."
             )
         problems = self.gate.check_start(observation.state[-1])
-        if problems:
+        if problems and inside:
             raise RobotError(
                 f"The arm may not start here: {'; '.join(problems)}. Move it inside by hand."
             )

@@ -7,7 +7,6 @@ from rich.console import Console
 
 from configs.replay_job import ReplayJob
 from configs.restoring import restore_config
-from robot_drivers.config import GateConfig
 from robot_drivers.replay import replay_flight
 from vla.embodiment import Embodiment
 from vla.errors import DataError
@@ -24,10 +23,13 @@ def main(job: ReplayJob) -> None:
     if not settings or "policy_body" not in flight.header["facts"]:
         raise DataError(f"{path} does not say how it was flown; only logs of `vla run` do.")
     control = restore_config("control", settings["control"])
-    gate = GateConfig(**settings["robot"]["gate"]).build(flight.embodiment)
+    robot = restore_config("robot", settings["robot"])
+    gate = robot.gate.build(flight.embodiment)
     body = Embodiment.from_json(flight.header["facts"]["policy_body"])
     plans = read_plans(plan_path(path))
-    result = replay_flight(flight, plans, control=control, gate=gate, policy_body=body)
+    result = replay_flight(
+        flight, plans, control=control, gate=gate, policy_body=body, steady=robot.steady
+    )
     console.print(describe(flight))
     if not result.identical:
         for what in ("wanted", "gated", "causes"):

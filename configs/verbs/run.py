@@ -16,6 +16,7 @@ from configs.restoring import load_policy
 from configs.run_job import RunJob
 from robot_drivers.causes import CAUSES, Cause
 from robot_drivers.config import RobotConfig, SimArmConfig
+from robot_drivers.creeping import CreepingWorld
 from robot_drivers.device import Pilot, Scene
 from robot_drivers.homing import ReturningWorld
 from robot_drivers.link import BridgedRobot, DelayedCameras
@@ -88,7 +89,7 @@ def open_controller(
     if person is not None:
         try:
             person.connect()
-            yield ControlConfig().build(person), ""
+            yield job.robot.steady(ControlConfig().build(person)), ""
         finally:
             person.close()
         return
@@ -96,7 +97,7 @@ def open_controller(
     if not isinstance(job.control, AsyncControlConfig):
         policy, weights = load()
         warm_up(policy)
-        yield job.control.build(policy), weights
+        yield job.robot.steady(job.control.build(policy)), weights
         return
     limits = motion_limits(job.robot.gate.build(streamed))
     controller = job.control.open(job.faults.wrap(load), body, limits=limits)
@@ -121,6 +122,13 @@ def await_operator(robot: RobotConfig, console: Console) -> None:
     console.print("Is the space around the arm free, and the hardware stop in reach?")
     if console.input("Type 'move' and Enter to let the arm move: ").strip() != "move":
         raise RobotError("The operator did not agree; nothing was moved.")
+
+
+def await_creep(robot: RobotConfig, problems: list[str]) -> None:
+    """A second word, for an arm that stands outside its limits. Raises RobotError for a no."""
+    console = Console()
+    console.print(f"Outside its limits: {'; '.join(problems)}. It would come in slowly.")
+    await_operator(robot, console)
 
 
 def fly(
@@ -154,6 +162,9 @@ def fly(
             stops=open_stops(job.robot),
             embodiment=body,
         )
+        if job.robot.creep:
+            agree = partial(await_creep, job.robot)
+            world = CreepingWorld(world, most=job.robot.creep, agree=agree)
         if job.robot.home:
             world = ReturningWorld(world, job.robot.home, seconds=job.robot.home_time)
         if store is not None:

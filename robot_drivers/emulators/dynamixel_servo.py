@@ -8,6 +8,7 @@ RANGE_ERROR, LIMIT_ERROR, ACCESS_ERROR = 4, 6, 7
 TICKS, MIDDLE = 4096, 2048
 EEPROM_END, SIZE = 64, 148
 DRIVE_MODE, MODE, HOMING, TORQUE, WATCHDOG, GOAL = 10, 11, 20, 64, 98, 116
+STATUS, OVERLOAD = 70, 1 << 5
 POSITION_MODE = 3
 WATCHDOG_UNIT, EXPIRED = 0.02, 0xFF
 VELOCITY_UNIT = 0.229 * 2 * np.pi / 60
@@ -94,6 +95,13 @@ class Servo:
         speed = self.word(112) * VELOCITY_UNIT
         self._plant.speed[self._index] = min(speed or TOP_SPEED, TOP_SPEED)
         return 0
+
+    def alarm(self, overload: bool) -> None:
+        """Tell an overload, torque off, or tell none."""
+        self.memory[STATUS] = OVERLOAD if overload else 0
+        if overload:
+            self.memory[TORQUE] = 0
+            self._switch(False)
 
     def hold_back(self, address: int, data: bytes) -> int:
         """REG_WRITE: keep a write until ACTION."""

@@ -14,6 +14,7 @@ class Faults:
         delay: seconds added before every answer (a slow USB adapter).
         mute: the bus behind the adapter is unplugged: nothing arrives, nothing answers.
         dead: ids of servos without power.
+        overload: ids of servos that have switched themselves off for overload.
         pinned: names of joints that something blocks.
     """
 
@@ -22,6 +23,7 @@ class Faults:
     delay: float = 0.0
     mute: bool = False
     dead: tuple[int, ...] = ()
+    overload: tuple[int, ...] = ()
     pinned: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ BROADCAST = 0xFE
 TICKS, MIDDLE = 4096, 2048
 EEPROM_END, PRESENT, PRESENT_END = 40, 56, 71
 TORQUE, GOAL, LOCK, MODE, HOMING = 40, 42, 55, 33, 31
+STATUS, OVERLOAD = 65, 1 << 5
 BAUDS = (1_000_000, 500_000, 250_000, 128_000, 115_200, 57_600, 38_400, 19_200)
 DEFAULT_P = 16
 FACTORY = {  # address: (bytes, value) as delivered, with LeRobot's names in the design notes
@@ -99,6 +100,13 @@ class Servo:
                 self.memory[GOAL : GOAL + 2] = data[GOAL - address : GOAL - address + 2]
             self._aim()
         self._apply_gains()
+
+    def alarm(self, overload: bool) -> None:
+        """Tell an overload, torque off, or tell none."""
+        self.memory[STATUS] = OVERLOAD if overload else 0
+        if overload:
+            self.memory[TORQUE] = 0
+            self._switch(0)
 
     def hold_back(self, address: int, data: bytes) -> None:
         """REG_WRITE: keep a write until ACTION."""

@@ -66,7 +66,6 @@ class ServoPlant:
         self.torque, self.pinned = np.zeros(count, bool), np.zeros(count, bool)
         self.gain, self.strength = np.ones(count), np.ones(count)
         self.speed = np.full(count, TOP_SPEED)
-        self._held = True
         self._time: float | None = None
         self.place(np.zeros(count))
 
@@ -87,6 +86,7 @@ class ServoPlant:
         self.data.qpos[:] = np.clip(pose, self.low, self.high)
         self.data.qvel[:] = 0
         self.goal[:] = self._target[:] = self.data.qpos
+        self._held = True  # until a servo pushes
         self._mujoco.mj_forward(self.model, self.data)
 
     def latch(self, index: int) -> None:

@@ -65,6 +65,8 @@ class Station:
         if order == "fail":
             faults = Faults(**value)
             self.line.faults = self.bus.faults = faults
+            for servo in self.bus.servos:
+                servo.alarm(servo.id in faults.overload)
             plant.pinned[:] = [name in faults.pinned for name in plant.names]
         elif order == "place":
             plant.place(np.array(value))

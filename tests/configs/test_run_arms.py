@@ -57,6 +57,10 @@ def job(kind, host, tmp_path):
     )
 
 
+def steer(wanted, policy):
+    return wanted.robot.steady(wanted.control.build(policy))
+
+
 @pytest.mark.parametrize("kind", ["ur", "xarm"])
 def test_a_policy_flies_an_arm_and_is_recorded(kind, tmp_path):
     with ArmEmulator(kind) as arm:
@@ -65,8 +69,7 @@ def test_a_policy_flies_an_arm_and_is_recorded(kind, tmp_path):
         start = np.array(arm.status()["q"])
         log = tmp_path / "flight-0.vlalog"
         facts = {"job": {}, "weights_sha256": "abc"}
-        controller = wanted.control.build(Turn(body))
-        figures = fly(wanted, controller, log, body=body, seed=0, facts=facts)
+        figures = fly(wanted, steer(wanted, Turn(body)), log, body=body, seed=0, facts=facts)
         truth = arm.status()
     ticks = read_flight(log).ticks
     assert figures["reason"] == "time"
@@ -89,7 +92,7 @@ def test_a_protective_stop_ends_the_flight_with_its_name(kind, tmp_path):
         body = wanted.robot.build().embodiment
         policy = Turn(body, fault=lambda: arm.fail(protective_stop=True))
         log = tmp_path / "flight-0.vlalog"
-        facts, controller = {"job": {}, "weights_sha256": "abc"}, wanted.control.build(policy)
+        facts, controller = {"job": {}, "weights_sha256": "abc"}, steer(wanted, policy)
         with pytest.raises(ArmStopped, match="recover"):
             fly(wanted, controller, log, body=body, seed=0, facts=facts)
         stopped = np.array(arm.status()["velocity"])

@@ -30,7 +30,7 @@ class FaultConfig:
         stall_at, stall: planning takes `stall` seconds, once.
         slow_at, slow: every plan takes `slow` seconds longer from then on.
         crash_at: the process ends, once per process.
-        lasts: seconds after which the faults that go "from then on" are over again.
+        lasts: seconds after which the faults that go "from then on" are over again; 0: never.
         drop: share of the plans that never arrive, at random.
     """
 
@@ -43,13 +43,15 @@ class FaultConfig:
     slow_at: float = -1.0
     slow: float = 0.5
     crash_at: float = -1.0
-    lasts: float = math.inf
+    lasts: float = 0.0  # JSON, in which logs and stores keep this, has no infinity
     drop: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.drop < 1:
             raise ConfigError(f"faults.drop is {self.drop}; give a share from 0 to below 1.")
-        for name in ("jump", "stall", "slow", "lasts"):
+        if not (self.lasts >= 0 and math.isfinite(self.lasts)):
+            raise ConfigError(f"faults.lasts is {self.lasts}; give seconds, or 0 for no end.")
+        for name in ("jump", "stall", "slow"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"faults.{name} is {getattr(self, name)}; it must be positive.")
 
@@ -122,7 +124,7 @@ class FaultyPolicy:
 
     def _due(self, at: float) -> bool:
         since = time.monotonic() - self._begin
-        return at >= 0 and at <= since < at + self._faults.lasts
+        return at >= 0 and at <= since < at + (self._faults.lasts or math.inf)
 
 
 def _with(chunk: ActionChunk, actions: np.ndarray) -> ActionChunk:

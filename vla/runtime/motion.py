@@ -26,10 +26,12 @@ class MotionLimits:
     """Per action axis: speed in units per second, acceleration in units per second squared.
 
     Infinite where an axis has no limit. For a delta axis the same, of the motion it asks for.
+    `margin`: distance to keep from both bounds of an axis, in its units.
     """
 
     speed: Float64
     acceleration: Float64
+    margin: float | Float64 = 0.0
 
     @classmethod
     def none(cls, axes: int) -> Self:
@@ -47,8 +49,8 @@ class Mover:
         """`embodiment.hz` is the rate of the steps."""
         axes = embodiment.action
         self._delta = np.array([axis.mode == "delta" for axis in axes], bool)
-        self._low = np.array([axis.low for axis in axes])
-        self._high = np.array([axis.high for axis in axes])
+        self._low = np.array([axis.low for axis in axes]) + limits.margin
+        self._high = np.array([axis.high for axis in axes]) - limits.margin
         self._dt = 1.0 / embodiment.hz
         self._limits = limits
         self.start(np.zeros(len(axes), np.float32))
