@@ -198,6 +198,10 @@ def check_alarms(device: Any) -> None:
         if not all(register in tables[model] for model in bus.models):
             continue
         bits = bus.sync_read(register, normalize=False)
+        if any(bits.values()):  # a late answer to another question looks like any alarm
+            bus.port_handler.clearPort()
+            again = bus.sync_read(register, normalize=False)
+            bits = {motor: word & again[motor] for motor, word in bits.items()}
         found = {
             motor: [name for bit, name in names.items() if word >> bit & 1]
             for motor, word in bits.items()

@@ -5,7 +5,7 @@ import numpy as np
 from robot_drivers.cameras import CameraSource, Frames
 from robot_drivers.device import Device
 from vla.embodiment import Embodiment
-from vla.errors import RobotError
+from vla.errors import ArmStopped, RobotError
 from vla.types import Float32
 
 
@@ -69,6 +69,8 @@ class BridgedRobot:
         self._robot.close()
 
     def _bridge(self, error: RobotError, way: str) -> None:
+        if isinstance(error, ArmStopped):  # it says that it stands: nothing to wait for
+            raise error
         self.lost += 1
         self._row[way] += 1
         if self._row[way] > self._losses:

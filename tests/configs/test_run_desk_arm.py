@@ -155,6 +155,8 @@ def test_from_demonstration_to_flight_and_replay(bench, emulator, tool, tmp_path
         "policy/head=regression", "data.held_out=0.5", "training.steps=6",
         "training.batch_size=4", "training.warmup_steps=1", "training.validation_batches=1",
         "training.eval_every=6", "training.checkpoint_every=6", "device=cpu",
+        # two short episodes do not move every axis of a tool
+        *(["policy.bounded_axes=[dx,dy,dz,drx,dry,drz]"] if tool else []),
     ])  # fmt: skip
     for control in ("sync", "async"):
         output = tmp_path / control
@@ -221,7 +223,7 @@ def test_an_arm_outside_its_limits_comes_in_when_told_to(bench, emulator, tmp_pa
     attempt("crept.vlalog", creep=0.1)
     assert asked
     sent = read_flight(tmp_path / "crept.vlalog").ticks["gated"][:, 0]
-    assert (np.diff(sent) <= 1e-6).all()
+    assert (np.diff(sent) <= 2e-3).all()  # inwards, but for a servo's step where it settles
     assert sent[0] > 1.89
     assert sent[-1] < 1.90
     assert emulator.positions()[0] < 1.905

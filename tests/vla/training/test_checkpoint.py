@@ -115,7 +115,8 @@ def test_bad_contract_is_refused(tmp_path, text):
 
 
 def test_a_later_format_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("vla.training.checkpoint.FORMAT", 2)
+    for module in ("checkpoint", "deployed"):
+        monkeypatch.setattr(f"vla.training.{module}.FORMAT", 2)
     path = write(CheckpointFolder(tmp_path), 1)
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match="has format 2; this version reads 1"):
