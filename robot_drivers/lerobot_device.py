@@ -18,8 +18,8 @@ from typing import Any
 from robot_drivers.config_lerobot import LerobotArmConfig
 from vla.errors import ArmStopped, ConfigError, RobotError, UnknownChoice
 
-DEVICE_ERRORS = (OSError, RuntimeError, ValueError, TypeError, termios.error)
-"""What LeRobot and its SDKs raise when a device fails; nothing narrower covers them."""
+DEVICE_ERRORS = (OSError, RuntimeError, ValueError, TypeError, IndexError, termios.error)
+"""What LeRobot and its SDKs raise when a device fails (IndexError: an answer cut short)."""
 WATCHDOG_UNIT = 0.02
 OPEN_TRIES = 3
 """LeRobot sets up an arm in some 160 exchanges and gives up at the first that is lost."""

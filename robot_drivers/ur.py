@@ -108,9 +108,11 @@ class UrLink:
             return  # it stands already
         if not self._talks():  # servoStop would never return
             raise ArmSilent(f"The UR at {self._host} is frozen; it cannot be told to stop.")
-        if not self._control.isProgramRunning():
-            return  # the controller holds; servoStop would wait for the program in vain
-        if not self._control.servoStop(DECELERATION):
+        with self._reaching():
+            if not self._control.isProgramRunning():
+                return  # the controller holds; servoStop would wait for the program in vain
+            stopped = self._control.servoStop(DECELERATION)
+        if not stopped:
             raise RobotError(f"The UR at {self._host} did not confirm servoStop.")
 
     def close(self) -> None:
