@@ -18,6 +18,7 @@ from configs.restoring import dump_config, restore_config
 from configs.schemas import GROUPS, JOBS, VlaPolicyConfig
 from policies.backbones.config import TinyConfig
 from policies.heads.config import FlowConfig
+from tests.command import run_vla
 from vla.cli import TOOLS, VERBS, describe_tools
 from vla.errors import ConfigError, UnknownChoice
 
@@ -47,7 +48,7 @@ def test_tools_are_listed():
     text = describe_tools("data")
     assert text.startswith("usage: vla data TOOL")
     assert all(f"\n  {tool} " in text for tool in TOOLS["data"])
-    assert run("data").stdout == run("data", "--help").stdout == text
+    assert run_vla("data").stdout == run_vla("data", "--help").stdout == text
 
 
 def test_help_is_quick_and_names_every_verb():
@@ -127,8 +128,8 @@ def test_a_checkpoint_cannot_name_what_the_table_lacks():
     ],
 )
 def test_a_mistake_gives_one_message_and_status_2(words, message):
-    done = run(*words)
-    assert done.returncode == 2
+    done = run_vla(*words)
+    assert done.status == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 3

@@ -126,6 +126,23 @@ def batch(size=4, *, seed=0, history=1):
     )
 
 
+def repeat(one, times):
+    """The batch, `times` over."""
+
+    def again(tensor):
+        return tensor.repeat(times, *[1] * (tensor.ndim - 1))
+
+    return replace(
+        one,
+        images={name: again(image) for name, image in one.images.items()},
+        state=again(one.state),
+        instruction=one.instruction * times,
+        actions=again(one.actions),
+        mask=again(one.mask),
+        labels={name: again(label) for name, label in one.labels.items()},
+    )
+
+
 def observations(size=4, *, seed=0, history=1, pending=(), tentative=()):
     """`pending`, `tentative`: how many rows of a last plan, one number per observation."""
     source = batch(size, seed=seed, history=history)

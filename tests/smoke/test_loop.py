@@ -1,13 +1,14 @@
 """The whole loop through the public command, as small as it goes."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+from tests.command import run_vla
+
+# one group: the demo, which takes longest, is made for one process only
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.xdist_group("demo")]
 
 SMALL_POLICY = [
     "policy.backbone.channels=8",
@@ -21,11 +22,10 @@ SMALL_TRAINING = [
 
 
 def vla(*words: str, status: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "vla.cli", *words], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == status, done.stderr + done.stdout
-    return done.stdout + done.stderr
+    """What `vla WORDS` prints."""
+    ended = run_vla(*words)
+    assert ended.status == status, ended.stderr + ended.stdout
+    return ended.stdout + ended.stderr
 
 
 @pytest.fixture(scope="module")
