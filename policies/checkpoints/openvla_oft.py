@@ -63,7 +63,7 @@ def read_oft(folder: PublicFolder, config: PublicConfig, body: Embodiment | None
     weights |= make_action_buffers(told, key, body, source=folder)
     state = read_component(folder, "proprio_projector", needed=False)
     weights |= _read_state(state, told, key, body)
-    width, lanes = head["model.fc1.weight"].shape[0], head["model.fc2.weight"].shape[0]
+    width, lanes = head["fc1.weight"].shape[0], head["fc2.weight"].shape[0]
     if lanes != len(body.action):
         raise EmbodimentMismatch(
             f"{folder.path} plans {lanes} axes; {body.name!r} has {len(body.action)}."
@@ -102,7 +102,7 @@ def choose_rows(key: str) -> int:
 
 
 def read_component(folder: PublicFolder, part: str, *, needed: bool = True) -> dict[str, Tensor]:
-    """The tensors of PART--STEP_checkpoint.pt, without the "module." of parallel training.
+    """The tensors of PART--STEP_checkpoint.pt, without "module." (of parallel training) and "model.".
 
     Raises:
         CheckpointError: when there is not just one (with needed=False: at most one).
@@ -115,21 +115,24 @@ def read_component(folder: PublicFolder, part: str, *, needed: bool = True) -> d
         )
     if not found:
         return {}
-    return {name.removeprefix("module."): x for name, x in read_torch_zip(found[0]).items()}
+    return {
+        name.removeprefix("module.").removeprefix("model."): x
+        for name, x in read_torch_zip(found[0]).items()
+    }
 
 
 def list_head(weights: Mapping[str, Tensor]) -> Table:
     """What becomes of each tensor of the action head."""
-    blocks = {name.split(".")[2] for name in weights if name.startswith("model.mlp_resnet_blocks")}
+    blocks = {name.split(".")[1] for name in weights if name.startswith("mlp_resnet_blocks")}
     table = {
-        **pair_linear("model.layer_norm1", "head.leave.enter.0"),
-        **pair_linear("model.fc1", "head.leave.enter.1"),
-        **pair_linear("model.layer_norm2", "head.leave.leave.0"),
-        **pair_linear("model.fc2", "head.leave.leave.1"),
+        **pair_linear("layer_norm1", "head.leave.enter.0"),
+        **pair_linear("fc1", "head.leave.enter.1"),
+        **pair_linear("layer_norm2", "head.leave.leave.0"),
+        **pair_linear("fc2", "head.leave.leave.1"),
     }
     for index in range(len(blocks)):
         for part in (0, 1):
-            theirs = f"model.mlp_resnet_blocks.{index}.ffn.{part}"
+            theirs = f"mlp_resnet_blocks.{index}.ffn.{part}"
             table |= pair_linear(theirs, f"head.leave.blocks.{index}.{part}")
     return table
 
