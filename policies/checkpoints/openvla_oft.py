@@ -102,7 +102,7 @@ def choose_rows(key: str) -> int:
 
 
 def read_component(folder: PublicFolder, part: str, *, needed: bool = True) -> dict[str, Tensor]:
-    """The tensors of PART--STEP_checkpoint.pt, without "module." (of parallel training) and "model.".
+    """The tensors of PART--STEP_checkpoint.pt; "module." and "model." before names do not count.
 
     Raises:
         CheckpointError: when there is not just one (with needed=False: at most one).

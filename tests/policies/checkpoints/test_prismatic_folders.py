@@ -209,7 +209,7 @@ def test_oft_is_read_whole_or_not_at_all(oft):
         with pytest.raises(CheckpointError, match=told):
             load()
         (oft / file).unlink()
-    write_statistics(oft, mine={"action": ACTION})
+    write_statistics(oft, mine={"action": ACTION, "proprio": PROPRIO})
     with pytest.raises(ConfigError, match=r"policy\.rows"):
         read(PublicConfig(path=str(oft)), replace(body, name="mine"))
 
