@@ -97,7 +97,7 @@ def make_batch(robot: Samples | None, asked: Samples | None, rows: Any) -> Batch
     )  # fmt: skip
 
 
-def build(seed: int) -> VlaPolicy:
+def build(seed: int, *, plan_words: int = 0) -> VlaPolicy:
     torch.manual_seed(seed)
 
     def known(axes: tuple[Axis, ...]) -> VectorStatistics:
@@ -111,6 +111,7 @@ def build(seed: int) -> VlaPolicy:
         horizon=1,
         backbone=SmolvlmConfig(state="none", image_size=SIZE, bucket=1),
         head=WordsConfig(bins=16),
+        plan_words=plan_words,
     )
     told = Statistics(state=known(BODY.state), action=known(BODY.action), source="benchmark")
     return VlaPolicy(config, BODY, told)

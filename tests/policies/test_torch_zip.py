@@ -217,7 +217,7 @@ def test_numbers_between_the_bounds_of_their_type_are_copied(tmp_path):
 
 
 FUZZ = settings(
-    max_examples=150, deadline=None, derandomize=True,
+    max_examples=60, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 
