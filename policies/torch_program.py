@@ -30,7 +30,8 @@ _NEW = {
     "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False,
     "EMPTY_TUPLE": tuple, "EMPTY_DICT": dict, "EMPTY_LIST": list,
 }  # fmt: skip
-_NONSENSE = (ValueError, IndexError, KeyError, TypeError, OverflowError)
+_NONSENSE = (ValueError, IndexError, KeyError, TypeError, OverflowError, RuntimeError)
+_MOST_AXES = 25
 _COUNTS = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
@@ -152,10 +153,14 @@ def _make(maker: Any, arguments: Any) -> Any:
 
 def _view(numbers: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
     """A tensor within a flat storage, never outside of it."""
-    if len(size) != len(stride) or any(
-        type(one) is not int or one < 0 for one in (offset, *size, *stride)
-    ):
-        raise Refused(f"a tensor has offset {offset}, size {size} and strides {stride}")
+    numbered = all(type(one) is int and one >= 0 for one in (offset, *size, *stride))
+    if len(size) != len(stride) or len(size) > _MOST_AXES or not numbered:
+        raise Refused(
+            f"a tensor has offset {offset}, size {size[:9]} and strides {stride[:9]}, "
+            f"{len(size)} and {len(stride)} of them"
+        )
+    if numbers.ndim != 1 or numbers.stride() != (1,):
+        raise Refused("a tensor is made of another tensor, not of a storage")
     count = 1
     for one in size:
         count *= one

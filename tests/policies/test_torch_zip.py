@@ -173,6 +173,8 @@ def describe(*, count=4, offset=0, size=(2, 2), stride=(2, 1), kind="FloatStorag
         ({"offset": -1}, "offset -1"),
         ({"stride": (-1, 1)}, "strides"),
         ({"size": (2, 2, 1)}, "strides"),
+        ({"size": (1,) * 26, "stride": (1,) * 26}, "26 of them"),
+        ({"size": (2**62, 2**62, 0), "stride": (1, 1, 1)}, "no sense|within"),
         ({"size": (True, 2)}, "size"),
         ({"count": 5}, "16 bytes for 5"),
         ({"count": -4}, "16 bytes for -4"),
@@ -184,6 +186,16 @@ def test_tensors_never_leave_their_storage(tmp_path, lies, told):
     assert read_torch_zip(write_program(describe(), tmp_path / "x.pt"))["a"].sum() == 4
     with pytest.raises(CheckpointError, match=told):
         read_torch_zip(write_program(describe(**lies), tmp_path / "x.pt"))
+
+
+def test_a_tensor_is_no_storage(tmp_path):
+    """Made of one whose rows overlap it would reach behind the storage's end."""
+    call = b"ctorch._utils\n_rebuild_tensor_v2\n("
+    storage = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x04tQ"
+    rows = call + storage + b"K\x03K\x04K\x01\x86K\0K\x01\x86\x89}tR"  # (4, 1), strides (0, 1)
+    forged = b"\x80\x02}X\x01\0\0\0a" + call + rows + b"K\0K\x04\x85K\x01\x85\x89}tRs."
+    with pytest.raises(CheckpointError, match="made of another tensor"):
+        read_torch_zip(write_program(forged, tmp_path / "x.pt"))
 
 
 def test_zips_that_torch_does_not_write(tmp_path):

@@ -12,6 +12,7 @@ from diffusers import DDIMScheduler
 from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from policies.backbones.language_config import PrismaticConfig
 from policies.backbones.pixels import fit
 from policies.backbones.word_pieces import make_tokenizer
 from policies.checkpoints.bodies import find_body
@@ -368,3 +369,14 @@ def test_cogact_is_read_whole_or_not_at_all(cogact):
     torch.save({"model": parts}, folder / "checkpoints" / "other.pt")
     with pytest.raises(CheckpointError, match="several checkpoints"):
         read(config, body).build()
+
+
+def test_what_oft_needs_is_refused_elsewhere():
+    with pytest.raises(ConfigError, match="bidirectional"):
+        PrismaticConfig(readout="ahead")
+    picture = torch.zeros(1, 100, 200, 3, dtype=torch.uint8)
+    picture[:, 3:97, 5:195] = 255  # the central nine tenths, and half a percent more
+    assert fit(picture, 50, "crop").min() == 1
+    assert fit(picture, 50, "stretch").min() == 0
+    with pytest.raises(ConfigError, match="rows"):
+        PublicConfig(rows=-1)
