@@ -18,6 +18,7 @@ class ExportJob:
         key: data set whose statistics a public policy shall use, see policy=public.
         body: JSON file of a public policy's embodiment, see policy=public.
         cameras: a public policy's image key by camera name, see policy=public.
+        rows: that an OpenVLA-OFT policy plans at once, see policy=public.
         tokenizer: folder or hub name, where it differs from what a public policy names.
         episodes: "train", "held_out" or "all".
         held_out: fraction of the episodes that "train" leaves out, as data.held_out.
@@ -32,6 +33,7 @@ class ExportJob:
     key: str = ""
     body: str = ""
     cameras: dict[str, str] = field(default_factory=dict)
+    rows: int = 0
     tokenizer: str = ""
     episodes: str = "all"
     held_out: float = 0.1

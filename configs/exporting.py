@@ -51,6 +51,7 @@ def _load(job: ExportJob) -> Policy:
             key=job.key,
             body=job.body,
             cameras=job.cameras,
+            rows=job.rows,
             tokenizer=job.tokenizer,
         )
         return load_public(config, device="cpu", embodiment=None)[0]

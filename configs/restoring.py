@@ -196,7 +196,8 @@ def load_public(
     from policies.checkpoints.recognition import READ, read, recognize
 
     folder = Path(config.path)
-    files = sorted(folder.glob("*.safetensors"))
+    patterns = ("*.safetensors", "*--*.pt", "checkpoints/*.pt")
+    files = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
     digest = hashlib.sha256("".join(map(digest_file, files)).encode()).hexdigest()
     if len(files) == 1:
         digest = digest_file(files[0])

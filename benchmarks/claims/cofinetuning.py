@@ -30,6 +30,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from named_things import (
+    CELL,
+    ONLY_ASKED,
+    SHOWN,
+    SIZE,
+    Samples,
+    make_demonstrations,
+    make_questions,
+    shuffle_answers,
+    to_metres,
+)
 
 from policies.backbones.language_config import SmolvlmConfig
 from policies.config import VlaPolicyConfig
@@ -43,20 +54,6 @@ from vla.evaluation.statistics import wilson_interval
 from vla.files import write_json
 from vla.types import Observation
 
-SIZE, CELLS = 40, 2
-CELL = SIZE // CELLS
-COLOURS = {
-    "red": (220, 50, 40), "green": (40, 190, 60), "blue": (50, 80, 230), "yellow": (230, 210, 40)
-}  # fmt: skip
-# noun: colour and shape; each colour and each shape is shared
-LOOKS = {
-    "bottle": ("red", "square"), "mug": ("green", "square"), "cheese": ("blue", "square"),
-    "bread": ("yellow", "square"), "milk": ("red", "ring"), "soup": ("green", "ring"),
-    "fork": ("blue", "ring"), "spoon": ("yellow", "ring"),
-}  # fmt: skip
-NOUNS = tuple(LOOKS)
-ONLY_ASKED = ("cheese", "soup")
-SHOWN = tuple(noun for noun in NOUNS if noun not in ONLY_ASKED)
 BODY = Embodiment(
     name="pointer",
     state=(Axis(name="clock", unit="1", low=0, high=1),),
@@ -82,104 +79,6 @@ class Scale:
     rate: float = 2e-3
 
 
-@dataclass(frozen=True)
-class Scene:
-    """Nouns and their centres in pixels (x right, y down), and the picture."""
-
-    nouns: tuple[str, ...]
-    spots: np.ndarray
-    picture: np.ndarray
-
-
-def draw_scene(rng: np.random.Generator) -> Scene:
-    """Three different things in different cells, jittered, on noise."""
-    nouns = tuple(str(n) for n in rng.choice(NOUNS, 3, replace=False))
-    cells = rng.permutation(CELLS**2)[:3]
-    spots = np.stack([cells % CELLS, cells // CELLS], axis=1) * CELL + CELL // 2
-    spots = spots + rng.integers(-2, 3, spots.shape)
-    picture = rng.integers(90, 120, (SIZE, SIZE, 3)).astype(np.uint8)
-    for noun, (x, y) in zip(nouns, spots, strict=True):
-        colour, shape = LOOKS[noun]
-        patch = picture[y - 7 : y + 7, x - 7 : x + 7]
-        hole = patch[4:-4, 4:-4].copy()
-        patch[:] = COLOURS[colour]
-        if shape == "ring":
-            patch[4:-4, 4:-4] = hole
-    return Scene(nouns, spots, picture)
-
-
-def to_metres(spots: np.ndarray) -> np.ndarray:
-    """Pixels to actions in [-1, 1]."""
-    return (spots / (SIZE / 2) - 1).astype(np.float32)
-
-
-def name_place(spot: np.ndarray) -> str:
-    """The quarter of the picture, in words."""
-    x, y = spot
-    return f"{'top' if y < SIZE / 2 else 'bottom'} {'left' if x < SIZE / 2 else 'right'}"
-
-
-def ask(scene: Scene, rng: np.random.Generator) -> tuple[str, str, str]:
-    """A question, its answer and its kind."""
-    index = int(rng.integers(3))
-    noun, kind = scene.nouns[index], str(rng.choice(["place", "place", "exists", "count"]))
-    if kind == "place":
-        return f"where is the {noun}?", name_place(scene.spots[index]), kind
-    if kind == "exists":
-        other = str(rng.choice([n for n in NOUNS if n not in scene.nouns]))
-        there = bool(rng.integers(2))
-        return f"is there a {noun if there else other}?", "yes" if there else "no", kind
-    colour = str(rng.choice(list(COLOURS)))
-    number = sum(LOOKS[n][0] == colour for n in scene.nouns)
-    return f"how many {colour} objects?", str(number), kind
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Pictures (n, H, W, 3), words, and actions (n, 2) or answers."""
-
-    pictures: np.ndarray
-    words: list[str]
-    actions: np.ndarray | None = None
-    answers: list[str] | None = None
-    kinds: list[str] | None = None
-
-
-def make_questions(count: int, seed: int) -> Samples:
-    rng = np.random.default_rng([seed, 1])
-    scenes = [draw_scene(rng) for _ in range(count)]
-    asked = [ask(scene, rng) for scene in scenes]
-    words, answers, kinds = (list(column) for column in zip(*asked, strict=True))
-    return Samples(np.stack([s.picture for s in scenes]), words, None, answers, kinds)
-
-
-def shuffle_answers(samples: Samples, seed: int) -> Samples:
-    """The same answers, given to other questions of the same kind."""
-    rng = np.random.default_rng([seed, 2])
-    answers, kinds = np.array(samples.answers), np.array(samples.kinds)
-    for kind in np.unique(kinds):
-        here = np.flatnonzero(kinds == kind)
-        answers[here] = answers[rng.permutation(here)]
-    return replace(samples, answers=answers.tolist())
-
-
-def make_demonstrations(count: int, seed: int, nouns: tuple[str, ...]) -> tuple[Samples, list]:
-    """Scenes with at least one of `nouns`, which is asked for; also the scenes and targets."""
-    rng = np.random.default_rng([seed, 3])
-    pictures, words, actions, truth = [], [], [], []
-    while len(words) < count:
-        scene = draw_scene(rng)
-        fitting = [i for i, noun in enumerate(scene.nouns) if noun in nouns]
-        if not fitting:
-            continue
-        index = int(rng.choice(fitting))
-        pictures.append(scene.picture)
-        words.append(f"reach the {scene.nouns[index]}")
-        actions.append(to_metres(scene.spots[index]))
-        truth.append((scene, index))
-    return Samples(np.stack(pictures), words, np.stack(actions)), truth
-
-
 def make_batch(robot: Samples | None, asked: Samples | None, rows: Any) -> Batch:
     """Samples of both parts, the robot's first; `rows` are their numbers in each."""
     parts = [(p, r) for p, r in zip((robot, asked), rows, strict=True) if p is not None]
@@ -198,7 +97,7 @@ def make_batch(robot: Samples | None, asked: Samples | None, rows: Any) -> Batch
     )  # fmt: skip
 
 
-def build(seed: int) -> VlaPolicy:
+def build(seed: int, *, plan_words: int = 0) -> VlaPolicy:
     torch.manual_seed(seed)
 
     def known(axes: tuple[Axis, ...]) -> VectorStatistics:
@@ -212,6 +111,7 @@ def build(seed: int) -> VlaPolicy:
         horizon=1,
         backbone=SmolvlmConfig(state="none", image_size=SIZE, bucket=1),
         head=WordsConfig(bins=16),
+        plan_words=plan_words,
     )
     told = Statistics(state=known(BODY.state), action=known(BODY.action), source="benchmark")
     return VlaPolicy(config, BODY, told)

@@ -59,7 +59,9 @@ def flatten(figures: dict[str, Any], before: str = "") -> list[tuple[str, dict[s
 
 
 def show(figure: dict[str, Any]) -> str:
-    """A rate with its interval, or names and numbers as they are."""
+    """A rate or a difference with its interval, or names and numbers as they are."""
+    if {"difference", "low", "high"} <= figure.keys():
+        return f"{figure['difference']:+.2f} [{figure['low']:+.2f}, {figure['high']:+.2f}]"
     if {"rate", "low", "high", "n"} <= figure.keys():
         return (
             f"{figure['successes']}/{figure['n']} = {figure['rate']:.2f} "

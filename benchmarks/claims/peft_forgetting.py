@@ -10,7 +10,8 @@ trained on, as a fraction of those of the best constant answer: 1 is knowing not
 Expected before the first run: every kind of adapters forgets less of A than full fine-tuning
 (backward transfer nearer to 0) and learns B less well or as well. Learning rates were set
 beforehand: that of full fine-tuning is the base's, adapters' are ten times as high (svfit's, nola's
-and vera's thirty times). What is not shown: other rates, closed-loop success, large models.
+and vera's thirty times). `--rates 0.1` learns with a tenth of the adapters' rates: the base's
+own, and three times it. What is not shown: closed-loop success, large models.
 """
 
 import argparse
@@ -143,7 +144,9 @@ def measure(policy: VlaPolicy) -> dict[str, float]:
     return errors
 
 
-def tune(base: VlaPolicy, folder: Path, method: str, *, steps: int, seed: int) -> dict[str, float]:
+def tune(
+    base: VlaPolicy, folder: Path, method: str, *, steps: int, seed: int, rates: float
+) -> dict[str, float]:
     """Learn B from the base, saved in `folder`; the errors on both tasks and what was trained."""
     config, rate = METHODS[method]
     torch.manual_seed(seed)
@@ -153,11 +156,12 @@ def tune(base: VlaPolicy, folder: Path, method: str, *, steps: int, seed: int) -
         adapters = replace(config, base=str(folder), save="adapters")
         policy = VlaPolicy(replace(base.config, peft=adapters), BODY, statistics())
     trained = sum(p.numel() for p in policy.parameters() if p.requires_grad)
+    rate *= rates if config else 1.0
     train(policy, "blue", steps=steps, rate=rate, seed=seed + 100)
     return {**measure(policy), "trained": trained}
 
 
-def run(seed: int, *, first: int, second: int) -> dict[str, dict[str, float]]:
+def run(seed: int, *, first: int, second: int, rates: float) -> dict[str, dict[str, float]]:
     """The rows of one seed's matrix: after A, and after B by each method."""
     base = build(seed)
     train(base, "red", steps=first, rate=BASE_RATE, seed=seed)
@@ -168,7 +172,7 @@ def run(seed: int, *, first: int, second: int) -> dict[str, dict[str, float]]:
         meta = CheckpointMeta(config_yaml="", contract={})
         write_weights(folder, step=first, meta=meta, weights=module_tensors(base))
         for method in METHODS:
-            rows[method] = tune(base, folder, method, steps=second, seed=seed)
+            rows[method] = tune(base, folder, method, steps=second, seed=seed, rates=rates)
             console.print(f"seed {seed}: {method} {rows[method]}")
     return rows
 
@@ -195,12 +199,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="seconds; shows that it runs")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
+    parser.add_argument("--rates", type=float, default=1.0, help="times the adapters' rates")
+    parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
+    name = ".json" if arguments.rates == 1 else f"_{arguments.rates:g}.json"
+    output = arguments.output or Path(__file__).with_name(Path(__file__).stem + name)
     first, second, count = (3, 3, 1) if arguments.quick else (250, 100, arguments.seeds)
     began, seeds = time.process_time(), []
     for seed in range(count):
-        seeds.append(run(seed, first=first, second=second))
+        seeds.append(run(seed, first=first, second=second, rates=arguments.rates))
         after = {
             task: round(float(np.mean([rows["after A"][task] for rows in seeds])), 4)
             for task in "AB"
@@ -209,13 +216,14 @@ def main() -> None:
             "first_steps": first,
             "second_steps": second,
             "batch": 32,
+            "adapter_rates": arguments.rates,
             "after_A": after,
             "methods": summarise(seeds),
             "cpu_seconds": round(time.process_time() - began),
             "seeds": seeds,
         }
         if not arguments.quick:
-            write_json(arguments.output, result)
+            write_json(output, result)
     console.print_json(data=result["methods"])
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from policies.backbones.interface import Context
-from vla.evaluation.statistics import wilson_interval
+from vla.evaluation.statistics import compare_paired, wilson_interval
 from vla.files import write_json
 
 RESULTS = Path(__file__).parents[1] / "results" / "claims"
@@ -73,6 +73,7 @@ class Study:
             "seeds": self.seeds,
             "seconds": round(time.monotonic() - self.began, 1),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
+            "load": [round(one, 1) for one in os.getloadavg()],
             "outcomes": outcomes,
         }
         if self.folder is not None:
@@ -94,6 +95,32 @@ def pool_rates(outcomes: list[dict], **where: Any) -> dict[str, float]:
     """The rate over the outcomes whose fields are as `where` says; each has successes and n."""
     chosen = [one for one in outcomes if all(one[key] == value for key, value in where.items())]
     return rate(*(sum(one[key] for one in chosen) for key in ("successes", "n")))
+
+
+def judge(good: Tensor) -> dict[str, Any]:
+    """Verdicts bool (N,) as an outcome keeps them: how many, of how many, and each one."""
+    told = "".join("1" if one else "0" for one in good.tolist())
+    return {"n": len(good), "successes": int(good.sum()), "verdicts": told}
+
+
+def compare(outcomes: list[dict], one: dict[str, Any], two: dict[str, Any]) -> dict[str, float]:
+    """Success where the fields are as `one` minus that where they are as `two`, with its 95 %
+    interval, paired by seed and trial: both must have met the same scenes.
+    """
+    first, second = (
+        {
+            (o["seed"], trial): verdict == "1"
+            for o in outcomes
+            if all(o[key] == value for key, value in where.items())
+            for trial, verdict in enumerate(o["verdicts"])
+        }
+        for where in (one, two)
+    )
+    found = compare_paired(first, second)
+    return {
+        "difference": round(found.difference, 4),
+        "low": round(found.low, 4), "high": round(found.high, 4),
+    }  # fmt: skip
 
 
 def wrap(vectors: Tensor) -> Context:

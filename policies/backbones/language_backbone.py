@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from policies.backbones.decoder import DecoderLanguage, Layers, describe, follow, read, see_blocks
 from policies.backbones.interface import Backbone, Context, ContextShape, Prefix
 from policies.backbones.language_config import LanguageBackboneConfig
-from policies.backbones.parts import Parts, keep_layers
+from policies.backbones.parts import Parts, keep_layers, make_state_token
 from policies.backbones.pixels import fit
 from policies.backbones.pooling import pool
 from policies.backbones.prompt import Prompt, Words
@@ -69,7 +69,7 @@ class LanguageBackbone(Backbone):
         self._readouts = None
         if readouts and config.readout == "learned":
             self._readouts = nn.Parameter(torch.randn(readouts, self.dim) * 0.02)
-        self._state_token = nn.Linear(entries, self.dim) if config.state == "token" else None
+        self._state_token = make_state_token(config.state, entries, self.dim)
         # a label is one image point (u, v)
         self._labels = nn.ModuleDict({name: nn.Linear(self.dim, 2) for name in config.labels})
         for part, trained in self._parts():
@@ -158,11 +158,14 @@ class LanguageBackbone(Backbone):
         """Hidden states float32 (B, N + R, D), the readouts' last; keys and values of all."""
         size = len(laid.mask)
         tokens, mask, blocks, extra = laid.tokens, laid.mask, laid.blocks, self.count_readouts
+        ahead = self.config.readout == "ahead" and extra > 0
+        extra += ahead  # the end token
         positions = laid.positions if laid.axes is None else laid.axes
         if extra:
             tokens = torch.cat([tokens, self._make_readouts(size)], dim=1)
             mask = torch.cat([mask, mask.new_ones(size, extra)], dim=1)
-            blocks = torch.cat([blocks, blocks.max() + blocks.new_ones(extra)])
+            block = blocks.max() + (not ahead)  # by then the prefix sees them, too
+            blocks = torch.cat([blocks, block.expand(extra)])
             behind = follow(laid.positions, laid.mask, extra)
             behind = behind.expand(*positions.shape[:-1], extra)
             positions = torch.cat([positions, behind], dim=-1)
@@ -176,6 +179,12 @@ class LanguageBackbone(Backbone):
         dtype = self.decoder.get_input_embeddings().weight.dtype
         visible = see_blocks(blocks.expand(size, -1), mask)
         hidden, layers = read(self.decoder, tokens.to(dtype), visible, positions, **more)
+        if ahead:  # what tells the first readout is the last word, then the readouts themselves
+            count = laid.mask.shape[1]
+            steps = torch.arange(count, device=mask.device)
+            last = torch.where(laid.mask, steps, -1).amax(dim=1)
+            first = hidden[torch.arange(size, device=mask.device), last].unsqueeze(1)
+            hidden = torch.cat([hidden[:, :count], first, hidden[:, count:-2]], dim=1)
         return hidden.float(), layers
 
     def _make_readouts(self, size: int) -> Tensor:
@@ -183,10 +192,14 @@ class LanguageBackbone(Backbone):
         weight = self.decoder.get_input_embeddings().weight
         if self._readouts is not None:
             return self._readouts.expand(size, -1, -1)
+        zero = weight.new_zeros(size, self.count_readouts, self.dim)
         if self.config.readout == "zero":
-            return weight.new_zeros(size, self.count_readouts, self.dim)
+            return zero
         end = self._prompt.tokenizer.eos_token_id
-        return self.language.embed(weight.new_full((size, self.count_readouts), end).long())
+        ends = weight.new_full((size, self.count_readouts), end).long()
+        if self.config.readout == "ahead":
+            return torch.cat([zero, self.language.embed(ends[:, :1])], dim=1)
+        return self.language.embed(ends)
 
     def _gather(self, images: dict[str, Tensor]) -> Tensor:
         """All pictures float32 (B, F, 3, size, size): by camera, each oldest first."""

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from policies.backbones.interface import Backbone
     from policies.backbones.parts import Parts
 
-STATES = ("token", "text", "none")
+STATES = ("token", "mlp", "text", "none")
 ATTENTIONS = ("causal", "prefix", "bidirectional")
 TRAINS = ("full", "frozen")
-READOUTS = ("learned", "zero", "token")
-FITS = ("pad", "pad_plain", "pad_corner", "stretch")
+READOUTS = ("learned", "zero", "ahead", "token")
+FITS = ("pad", "pad_plain", "pad_corner", "stretch", "crop")
 REDUCTIONS = ("pool", "merge")
 
 
@@ -39,17 +39,21 @@ class LanguageBackboneConfig(BackboneConfig):
         cameras: which ones are seen, in this order; empty: all, by name.
         image_size: pixels along each side of the square the tower sees; 0: as the model says.
         fit: how pictures become squares: "pad", "pad_plain" and "pad_corner" keep the aspect
-            ratio, "stretch" does not; see `pixels.fit`.
+            ratio, "stretch" and "crop" do not; see `pixels.fit`.
         prompt: text with {images} and {instruction}; also known: {bos}, {state}; "" takes the
             model's own.
         lower: put the instruction into lower case, without blanks and stop at its end.
         bucket: prompts are padded to a multiple of so many tokens.
-        state: "token": one token at the end of the prefix, linear in the state; "text": the
-            prompt says it in numbers of 256 bins (pi0.5); "none": not seen here.
+        state: "token": one token of the prefix, linear in the state; "mlp": the same through
+            two layers (OpenVLA-OFT); "text": the prompt says it in numbers of 256 bins (pi0.5);
+            "none": not seen here.
         attention: within the prefix: "causal", "prefix" (pictures and words see each other, the
             state's token sees them) or "bidirectional" (all see all).
         readout: what the readout tokens are before they have read: "learned" vectors (Octo),
-            "zero" (OpenVLA-OFT) or the end "token" (CogACT's cognition).
+            "zero" (OpenVLA-OFT) or the end "token" (CogACT's cognition). "ahead" is what OFT's
+            released weights want: zeros and an end token that the prefix sees, too, and each
+            readout is read one place ahead of its own, as next words are. It takes
+            attention="bidirectional".
         pool: the summary vector is the "mean" of the hidden states, or the "last" one.
         labels: names of the image points (u, v) in [-1, 1] to predict from the summary.
     """
@@ -82,6 +86,11 @@ class LanguageBackboneConfig(BackboneConfig):
         require_choice(self, "readout", READOUTS)
         require_choice(self, "pool", POOLS)
         require_choice(self, "fit", FITS)
+        if self.readout == "ahead" and self.attention != "bidirectional":
+            raise ConfigError(
+                f"{type(self).__name__}: readout='ahead' needs attention='bidirectional', in which "
+                f"all see all; it is {self.attention!r}."
+            )
         for part in ("vision", "projector", "language"):
             require_choice(self, part, TRAINS)
         require_positive(self, "bucket")

@@ -1,4 +1,4 @@
-"""Weights of openvla/openvla-7b and its like (OpenVLA-OFT, CogACT's VLM), for `prismatic`.
+"""Weights of openvla/openvla-7b and its like (OpenVLA-OFT, CogACT), for `prismatic`.
 
 Their folders hold two vision towers under the names of timm, where query, key and value are
 one matrix and DINOv2's class token has no position; everything else has the names of
@@ -10,6 +10,7 @@ missing or left over is an error. Facts: the repository's modeling_prismatic.py,
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from torch import Tensor, nn
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from policies.backbones import language_config
-from policies.backbones.checkpoint import load_tokenizer, read_part
+from policies.backbones.checkpoint import choose_tokenizer, load_tokenizer, read_part
 from policies.backbones.parts import Parts
 from policies.backbones.prismatic import SIZES, assemble
+from policies.backbones.prismatic_file import find_file, read_file
 from vla.errors import CheckpointError
 
 _TOWERS = {"vision_backbone.featurizer.": "dino", "vision_backbone.fused_featurizer.": "siglip"}
@@ -47,7 +49,7 @@ def read(config: language_config.PrismaticConfig) -> Parts:
     """
     folder = Path(config.name)
     if not folder.is_dir():
-        patterns = ["*.json", "*.safetensors", "*.model"]
+        patterns = ["*.json", "*.safetensors", "*.model", "checkpoints/*.pt"]
         folder = Path(
             read_part(
                 config,
@@ -56,17 +58,32 @@ def read(config: language_config.PrismaticConfig) -> Parts:
                 ),
             )
         )
-    described = _describe(config.name, folder)
+    if find_file(folder) is None:
+        described, stored = _describe(config.name, folder), dict(_tensors(config.name, folder))
+        tokenizer = load_tokenizer(config)
+    else:
+        described, stored = read_file(folder)
+        tokenizer = _load_tokenizer(config, folder)
     dtype = getattr(torch, config.dtype)
-    weights = {name: value.to(dtype) for name, value in _tensors(config.name, folder)}
+    weights = {name: value.to(dtype) for name, value in stored.items()}
     numbers = {
         "dino": {**SIZES["7b"]["dino"], **_measure(weights, "dino")},
         "siglip": {**SIZES["7b"]["siglip"], **_measure(weights, "siglip")},
     }
     with torch.device("meta"):  # no memory and no random numbers for what is read anyway
-        parts = assemble(config, numbers, described, load_tokenizer(config))
+        parts = assemble(config, numbers, described, tokenizer)
     _fill(config.name, parts, weights)
     return parts
+
+
+def _load_tokenizer(config: language_config.PrismaticConfig, folder: Path) -> Any:
+    """Prismatic's own files come without a tokenizer, which is Llama 2's."""
+    if not config.tokenizer and not (folder / "tokenizer_config.json").is_file():
+        raise CheckpointError(
+            f"{config.name!r} holds no tokenizer. Give one like that of openvla/openvla-7b (folder "
+            "or hub name) in policy.tokenizer, or copy its tokenizer files into the folder."
+        )
+    return choose_tokenizer(replace(config, tokenizer=config.tokenizer or str(folder)))
 
 
 def _describe(name: str, folder: Path) -> dict[str, Any]:

@@ -76,6 +76,13 @@ def keep_layers(decoder: nn.Module, layers: int, owner: str) -> None:
     decoder.config.get_text_config().num_hidden_layers = layers
 
 
+def make_state_token(how: str, entries: int, width: int) -> nn.Module | None:
+    """What makes one token of a state with so many entries; None when no token is made."""
+    if how == "mlp":
+        return nn.Sequential(nn.Linear(entries, width), nn.GELU(), nn.Linear(width, width))
+    return nn.Linear(entries, width) if how == "token" else None
+
+
 def untie(output: nn.Linear, decoder: nn.Module) -> nn.Linear | None:
     """The output layer, or None when it is the embeddings' weight under a second name.
 

@@ -18,16 +18,21 @@ def fit(frames: Tensor, size: int, how: str) -> Tensor:
         how: "pad" keeps the aspect ratio and fills up with black on both sides (openpi's
             `resize_with_pad`), "stretch" does not keep it (OpenVLA's "resize-naive"). Pictures
             are smoothed before they shrink, but not for "pad_plain" (as "pad": LeRobot's pi0)
-            and "pad_corner" (black on the left and on top: LeRobot's SmolVLA).
+            and "pad_corner" (black on the left and on top: LeRobot's SmolVLA). "crop" stretches
+            the central nine tenths of the area: what networks are shown that were trained on
+            random crops of that size (OpenVLA-OFT, which resizes before and after).
 
     Returns:
         float32 (B, 3, size, size) in [0, 1].
     """
     pixels = frames.movedim(-1, 1).float() / 255
+    if how == "crop":
+        above, left = (round(side * (1 - 0.9**0.5) / 2) for side in pixels.shape[-2:])
+        pixels = pixels[..., above : pixels.shape[-2] - above, left : pixels.shape[-1] - left]
     height, width = pixels.shape[-2:]
     if (height, width) == (size, size):
         return pixels
-    target, smooth = (size, size), how in ("pad", "stretch")
+    target, smooth = (size, size), how in ("pad", "stretch", "crop")
     if how == "pad":
         scale = size / max(height, width)
         target = (max(1, round(height * scale)), max(1, round(width * scale)))

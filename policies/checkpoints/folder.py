@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vla.errors import CheckpointError
 
-PATTERNS = ["*.json", "*.safetensors", "*.model", "*.txt"]
+PATTERNS = ["*.json", "*.safetensors", "*.model", "*.txt", "*--*.pt", "checkpoints/*.pt"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +30,7 @@ class PublicFolder:
 
     @classmethod
     def open(cls, name: str, revision: str = "") -> "PublicFolder":
-        """A folder, or a hub repository, which is fetched (JSON and safetensors only).
+        """A folder, or a hub repository, which is fetched (nothing that would be run).
 
         Raises:
             CheckpointError: when there is none, or its config.json cannot be read.

@@ -4,6 +4,7 @@ Facts: openvla/openvla, prismatic/extern/hf/modeling_prismatic.py (`predict_acti
 vla-scripts/deploy.py (a fine-tuned folder's dataset_statistics.json replaces norm_stats).
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -38,25 +39,10 @@ def read_openvla(folder: PublicFolder, config: PublicConfig, body: Embodiment | 
     key, told = choose_statistics(folder, config.key)
     body = find_body(key) if body is None else body
     require_kin(body, key)
-    low, high, real = _read_ends(told, key)
-    if len(body.action) != len(low):
-        raise EmbodimentMismatch(
-            f"{folder.path}, key {key!r}: {len(low)} action axes; {body.name!r} has "
-            f"{len(body.action)}: {[axis.name for axis in body.action]}."
-        )
-    if len(body.cameras) != 1:
-        raise EmbodimentMismatch(
-            f"OpenVLA sees one camera; {body.name!r} has {sorted(body.cameras)}. Give policy.body "
-            "with the one it was trained on."
-        )
+    buffers = make_action_buffers(told, key, body, source=folder)
+    require_camera(body, "OpenVLA")
     backbone = PrismaticConfig(name=str(folder.path), dtype=config.dtype, state="none")
     _require_words(folder, backbone)
-    one = torch.ones(len(low), dtype=torch.float64)
-    buffers = make_buffers(
-        "action",
-        torch.where(real, (low + high) / 2, 0 * one),
-        torch.where(real, (high - low) / 2, one),
-    )
     size = len(body.state)  # never looked at
     return Imported(
         source=str(folder.path),
@@ -92,14 +78,52 @@ def choose_statistics(folder: PublicFolder, key: str) -> tuple[str, dict[str, An
     return key, choose(f"statistics of {folder.path}:", key, known)
 
 
-def _read_ends(told: dict[str, Any], key: str) -> tuple[torch.Tensor, ...]:
-    """q01, q99 float64 (A,), and which axes they normalise, bool (A,)."""
+def require_camera(body: Embodiment, what: str) -> None:
+    """Raise EmbodimentMismatch unless the body has just one camera."""
+    if len(body.cameras) != 1:
+        raise EmbodimentMismatch(
+            f"{what} sees one camera; {body.name!r} has {sorted(body.cameras)}. Give policy.body "
+            "with the one it was trained on."
+        )
+
+
+def make_action_buffers(
+    told: Mapping[str, Any], key: str, body: Embodiment, *, source: PublicFolder
+) -> dict[str, torch.Tensor]:
+    """The action normaliser of one data set's statistics; unmasked axes stay as they are.
+
+    Raises:
+        StatisticsError: when the statistics cannot be used.
+        EmbodimentMismatch: for a body of another size.
+    """
+    low, high, real = read_ends(told, key, part="action")
+    if len(body.action) != len(low):
+        raise EmbodimentMismatch(
+            f"{source.path}, key {key!r}: {len(low)} action axes; {body.name!r} has "
+            f"{len(body.action)}: {[axis.name for axis in body.action]}."
+        )
+    one = torch.ones(len(low), dtype=torch.float64)
+    return make_buffers(
+        "action",
+        torch.where(real, (low + high) / 2, 0 * one),
+        torch.where(real, (high - low) / 2, one),
+    )
+
+
+def read_ends(told: Mapping[str, Any], key: str, *, part: str) -> tuple[torch.Tensor, ...]:
+    """q01, q99 float64 (A,) of "action" or "proprio", and which axes they normalise, bool (A,).
+
+    Raises:
+        StatisticsError: when they are missing or of unlike lengths.
+    """
     try:
-        action = told["action"]
-        low, high = (torch.tensor(action[name], dtype=torch.float64) for name in ("q01", "q99"))
-        real = torch.tensor(action.get("mask", [True] * len(low)), dtype=torch.bool)
+        given = told[part]
+        low, high = (torch.tensor(given[name], dtype=torch.float64) for name in ("q01", "q99"))
+        real = torch.tensor(given.get("mask", [True] * len(low)), dtype=torch.bool)
     except (KeyError, TypeError, ValueError) as error:
-        raise StatisticsError(f"The statistics {key!r} have no q01 and q99: {error!r}.") from error
+        raise StatisticsError(
+            f"The statistics {key!r} have no q01 and q99 of {part}: {error!r}."
+        ) from error
     if not low.shape == high.shape == real.shape or low.ndim != 1:
         raise StatisticsError(f"The statistics {key!r} have q01, q99 and mask of unlike lengths.")
     return low, high, real

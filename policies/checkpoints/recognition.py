@@ -3,36 +3,31 @@
 from pathlib import Path
 
 from policies.checkpoints import lerobot_folder
+from policies.checkpoints.cogact import read_cogact
 from policies.checkpoints.config import PublicConfig
 from policies.checkpoints.folder import PublicFolder, read_json
 from policies.checkpoints.imported import Imported
 from policies.checkpoints.openpi import read_openpi
 from policies.checkpoints.openvla import read_openvla
+from policies.checkpoints.openvla_oft import read_oft
 from vla.embodiment import Embodiment
 from vla.errors import CheckpointError, ConfigError
 
-READ = "OpenVLA, LeRobot's pi0, pi05 and smolvla, openpi's PyTorch pi0 and pi0.5"
+READ = (
+    "OpenVLA, OpenVLA-OFT, CogACT, LeRobot's pi0, pi05 and smolvla, openpi's PyTorch pi0 and pi0.5"
+)
+
+
+PRISMATIC = {"openvla": read_openvla, "oft": read_oft, "cogact": read_cogact}
+"""Readers of those whose statistics tell the body."""
 
 
 def recognize(path: Path) -> str:
-    """The format: "openvla", "lerobot" (if read here), "openpi", or "" for anything else.
+    """The format: "openvla", "oft", "cogact", "lerobot" (if read here), "openpi", or "".
 
     Raises:
         CheckpointError: for a format that is known but cannot be read, with the reason.
     """
-    if any(path.glob("action_head--*")):
-        raise CheckpointError(
-            f"{path} is an OpenVLA-OFT checkpoint. It is not read: its heads are pickles, its "
-            "action tokens are told by the word before them and its state goes through two "
-            "layers, which policy/head=parallel does otherwise. Train that head on the data "
-            "instead, or serve the checkpoint from its own repository."
-        )
-    if any(path.glob("checkpoints/*.pt")):
-        raise CheckpointError(
-            f"{path} keeps its weights in a pickle (CogACT, or Prismatic's own layout), which can "
-            "run any code when it is opened. It is not read; policy/head=dit with "
-            "policy/backbone=prismatic is the same design, to be trained."
-        )
     if any(path.glob("*/default/checkpoint")) or (path / "params" / "_METADATA").exists():
         raise CheckpointError(
             f"{path} is a JAX checkpoint (Octo, openpi), which needs JAX and Orbax to be read. "
@@ -41,8 +36,10 @@ def recognize(path: Path) -> str:
     if not (path / "config.json").is_file():
         return ""
     settings = read_json(path / "config.json")
+    if any(path.glob("checkpoints/*.pt")):
+        return "cogact"
     if settings.get("model_type") == "openvla":
-        return "openvla"
+        return "oft" if any(path.glob("action_head--*")) else "openvla"
     if settings.get("type") in lerobot_folder.TYPES:
         return "lerobot"
     return "openpi" if "action_horizon" in settings else ""
@@ -68,8 +65,8 @@ def read(config: PublicConfig, body: Embodiment | None) -> Imported:
     folder = PublicFolder.open(config.path, config.revision)
     kind = recognize(folder.path)
     own = config.read_body() or body
-    if kind == "openvla":
-        return read_openvla(folder, config, own)
+    if kind in PRISMATIC:
+        return PRISMATIC[kind](folder, config, own)
     if not kind:
         raise CheckpointError(
             f"{folder.path} has none of the formats that are read: {READ}. Other LeRobot "

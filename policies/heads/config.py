@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from policies.heads.noising import Diffusion
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
+SPACINGS = ("trailing", "leading")
 SOFT_MASKS = ("zeros", "ones", "linear", "exp")
 TIME_SAMPLINGS = ("uniform", "beta")
 
@@ -130,16 +131,20 @@ class DdpmConfig(DenoisingConfig):
         prediction: what the network predicts, one of PREDICTIONS.
         clip: bound on the predicted clean chunk at every DDIM step, in normalised units;
             0 leaves it alone.
+        spacing: which of the levels are taken: "trailing" begins at the noisiest, "leading"
+            one step after it, as CogACT's weights are sampled.
     """
 
     train_steps: int = 100
     prediction: str = "epsilon"
     clip: float = 1.5
+    spacing: str = "trailing"
 
     def __post_init__(self) -> None:
         DenoisingConfig.__post_init__(self)
         require_positive(self, "train_steps")
         require_choice(self, "prediction", PREDICTIONS)
+        require_choice(self, "spacing", SPACINGS)
         if self.clip < 0:
             raise ConfigError(f"{type(self).__name__}.clip is negative; 0 leaves the chunk alone.")
         if self.steps > self.train_steps:
@@ -151,7 +156,12 @@ class DdpmConfig(DenoisingConfig):
         """The path from noise to chunks."""
         from policies.heads.noising import Diffusion
 
-        return Diffusion(train_steps=self.train_steps, steps=self.steps, prediction=self.prediction)
+        return Diffusion(
+            train_steps=self.train_steps,
+            steps=self.steps,
+            prediction=self.prediction,
+            spacing=self.spacing,
+        )
 
 
 @dataclass(kw_only=True, slots=True)

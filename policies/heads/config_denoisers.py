@@ -57,6 +57,8 @@ class DitConfig(SummaryConfig):
         forget: how often training replaces what was understood by "no idea".
         guidance: scale s of classifier-free guidance when sampling; 1 does without, others
             cost a second pass.
+        limit: bound on the finished chunk, in normalised units; 0 leaves it alone. CogACT's own
+            code has 1.
     """
 
     kind: str = "dit"
@@ -67,11 +69,14 @@ class DitConfig(SummaryConfig):
     clip: float = 0.0
     forget: float = 0.1
     guidance: float = 1.5
+    limit: float = 0.0
 
     def __post_init__(self) -> None:
         SummaryConfig.__post_init__(self)
         require_positive(self, "width", "layers", "attention_heads")
         require_heads(self)
+        if self.limit < 0:
+            raise ConfigError("DitConfig.limit is negative; 0 leaves the chunk alone.")
         if not 0 <= self.forget < 1:
             raise ConfigError(f"DitConfig.forget is {self.forget}; it must be within 0 to 1.")
         if self.forget == 0 and self.guidance != 1:

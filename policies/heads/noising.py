@@ -87,9 +87,10 @@ class Flow:
 class Diffusion:
     """DDPM's training levels on the squared-cosine schedule (Nichol & Dhariwal, 2102.09672)."""
 
-    def __init__(self, *, train_steps: int, steps: int, prediction: str):
-        """`train_steps` levels to train at, `steps` of them to sample by."""
+    def __init__(self, *, train_steps: int, steps: int, prediction: str, spacing: str = "trailing"):
+        """`train_steps` levels to train at, `steps` of them to sample by; `spacing`: see `walk`."""
         self.train_steps, self.steps, self.prediction = train_steps, steps, prediction
+        self.spacing = spacing
         self.clean = -1 / train_steps
         kept, alphas = 1.0, []
         for step in range(train_steps):
@@ -111,8 +112,19 @@ class Diffusion:
         return Level(time=steps / self.train_steps, alpha=alpha, sigma=sigma)
 
     def walk(self) -> list[Level]:
-        """Steps that "trail": the first is the noisiest, where training saw almost pure noise."""
-        numbers = [round(self.train_steps * (1 - k / self.steps)) - 1 for k in range(self.steps)]
+        """Steps that "trail": the first is the noisiest, where training saw almost pure noise.
+
+        With spacing="leading" they are the multiples of train_steps // steps, down to 0 (guided
+        diffusion's "ddim10", by which CogACT samples): its noise is not quite as strong as that
+        it is said to be.
+        """
+        if self.spacing == "leading":
+            stride = self.train_steps // self.steps
+            numbers = [stride * k for k in reversed(range(self.steps))]
+        else:
+            numbers = [
+                round(self.train_steps * (1 - k / self.steps)) - 1 for k in range(self.steps)
+            ]
         levels = [
             Level(time=n / self.train_steps, alpha=self.alphas[n], sigma=self.sigmas[n])
             for n in numbers

@@ -32,6 +32,8 @@ def test_a_result_holds_what_it_rests_on(name):
             assert outcome["verdicts"].count("1") == outcome["successes"]
             assert len(outcome["verdicts"]) == outcome["n"]
     for _, figure in book.flatten(kept["figures"]):
-        if "low" in figure:
+        if "difference" in figure:
+            assert figure["low"] <= figure["difference"] <= figure["high"]
+        elif "low" in figure:
             bounds = wilson_interval(figure["successes"], figure["n"])
             assert (figure["low"], figure["high"]) == pytest.approx(bounds, abs=1e-4)

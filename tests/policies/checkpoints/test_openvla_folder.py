@@ -175,8 +175,6 @@ def test_other_tensors_are_refused(folder):
 @pytest.mark.parametrize(
     ("file", "told"),
     [
-        ("action_head--1000_checkpoint.pt", "OpenVLA-OFT"),
-        ("checkpoints/CogACT-Base.pt", "pickle"),
         ("300000/default/checkpoint", "JAX"),
     ],
 )
