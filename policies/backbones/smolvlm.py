@@ -121,16 +121,9 @@ def load(config: language_config.SmolvlmConfig) -> Parts:
     if config.name:
         model, tokenizer = load_vlm(config, ("smolvlm",)), load_tokenizer(config)
     else:
-        numbers = choose("size", config.size, SIZES)
         tokenizer = choose_tokenizer(config)
-        ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-        text = {"model_type": "llama", **numbers["text_config"], **ids}
-        made = SmolVLMConfig(
-            **{**numbers, "vision_config": dict(numbers["vision_config"]), "text_config": text},
-            image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
-            **ids,
-        )
-        model = SmolVLMForConditionalGeneration(made).to(getattr(torch, config.dtype))
+        model = SmolVLMForConditionalGeneration(make_config(config))
+        model = model.to(getattr(torch, config.dtype))
     body = model.model
     return Parts(
         tower=ShufflingTower(body, config.image_size),
@@ -140,4 +133,16 @@ def load(config: language_config.SmolvlmConfig) -> Parts:
         prompt=PROMPT,
         stated=STATED,
         around=("", "") if not config.name and config.size in BARE else AROUND,
+    )
+
+
+def make_config(config: language_config.SmolvlmConfig) -> SmolVLMConfig:
+    """Sizes of an untrained model, for its class. Raises UnknownChoice."""
+    numbers = choose("size", config.size, SIZES)
+    ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    text = {"model_type": "llama", **numbers["text_config"], **ids}
+    return SmolVLMConfig(
+        **{**numbers, "vision_config": dict(numbers["vision_config"]), "text_config": text},
+        image_token_id=choose_tokenizer(config).convert_tokens_to_ids("<image>"),
+        **ids,
     )
