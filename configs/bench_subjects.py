@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+LEAST = 4096  # weights of a layer that is quantized; tiny presets have small ones
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
     """What is measured.
@@ -97,7 +100,7 @@ def convert(subject: Subject, dtype: str) -> "nn.Module":
     if dtype in STORED:
         return subject.build(dtype)
     policy = subject.build("float32" if dtype == "int8" else "bfloat16")
-    quantize(policy, RECIPES[dtype](), [])
+    quantize(policy, RECIPES[dtype](least=LEAST), [])
     return policy
 
 

@@ -75,11 +75,14 @@ class Prefix:
             rotated to their positions already.
         mask: bool (B, N), True where a token is real.
         positions: int64 (B, N) rotary positions; those of padding mean nothing.
+        next: int64 (1,), the place at which a prefix with room is written on, see
+            `Language.reserve`; None for one that grows by copying.
     """
 
     layers: tuple[tuple[Tensor, Tensor], ...]
     mask: Tensor
     positions: Tensor
+    next: Tensor | None = None
 
     def repeat(self, times: int) -> "Prefix":
         """Each sample `times` times in a row."""
@@ -126,6 +129,14 @@ class Language(Protocol):
 
         Returns:
             Last hidden states (B, n, D), normed as for `score`, and the longer prefix.
+        """
+        ...
+
+    def reserve(self, prefix: Prefix, room: int) -> Prefix:
+        """A copy with room for more tokens, into which `extend` writes in place.
+
+        All its steps then have the same shapes, and nothing is copied from step to step. It
+        serves one continuation only.
         """
         ...
 
