@@ -23,7 +23,7 @@ class BenchInferenceJob:
     Attributes:
         policies: presets of the group "policy", with random weights; they must not need files.
         checkpoints: folders to measure instead of, or beside, presets.
-        overrides: words that change every preset, e.g. policy.horizon=50.
+        overrides: by preset, words that change it, e.g. {pi0: [policy.horizon=30]}.
         dtypes: "float32", "bfloat16", or a kind of recipe: int8, int8_weights, int4_weights,
             float8, whose scales come from the weights alone.
         modes: "eager", or a mode of torch.compile: "default", "reduce-overhead",
@@ -46,7 +46,7 @@ class BenchInferenceJob:
 
     policies: list[str] = field(default_factory=list)
     checkpoints: list[str] = field(default_factory=list)
-    overrides: list[str] = field(default_factory=list)
+    overrides: dict[str, list[str]] = field(default_factory=dict)
     dtypes: list[str] = field(default_factory=lambda: ["float32", "bfloat16"])
     modes: list[str] = field(default_factory=lambda: ["eager"])
     batches: list[int] = field(default_factory=lambda: [1])

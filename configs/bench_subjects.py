@@ -50,7 +50,7 @@ def open_preset(job: BenchInferenceJob, name: str, device: "torch.device") -> Su
     known = list_choices("policy")
     if name not in known:
         raise UnknownChoice("policy", name, known)
-    composed = compose("train", [f"policy={name}", *job.overrides]).policy
+    composed = compose("train", [f"policy={name}", *job.overrides.get(name, [])]).policy
     bare(composed)
     config = OmegaConf.to_object(composed)
     body = make_body(job, job.cameras.get(name, job.views))

@@ -51,6 +51,9 @@ class LerobotPeer:
                 name: PolicyFeature(type=FeatureType[each["type"]], shape=tuple(each["shape"]))
                 for name, each in told[side].items()
             }
+        for key in ("image_resolution", "resize_imgs_with_padding"):  # it compares with tuples
+            if key in told:
+                told[key] = tuple(told[key])
         if kind == "smolvla":
             told["load_vlm_weights"] = False
         if compile_mode:
