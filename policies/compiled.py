@@ -13,7 +13,8 @@ Shapes are static: prompts are padded to the backbone's `bucket`, and each numbe
 and of committed rows has a recording of its own, made when it is first asked for. The prefix is
 encoded once per plan and read by all steps of a head, with or without this wrapper. What is not
 recorded runs as it is: rows to be drawn towards (`tentative`, which need gradients), backbones
-that read texts themselves (`auto`), heads whose words end when they like (FAST).
+that read texts themselves (`auto`) or lay pictures out on the host (Qwen-VL), plans in words,
+heads whose words end when they like (FAST).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -96,6 +97,9 @@ class Planner:
     def __init__(self, policy: VlaPolicy, mode: str, *, backend: str = "inductor"):
         self._policy, self._device = policy, policy.device
         self._records = mode != "default" and policy.device.type == "cuda"
+        tower = getattr(policy.backbone, "tower", None)
+        ends = getattr(getattr(policy.head, "config", None), "end", "")
+        self._waits = bool(policy.config.plan_words or ends or getattr(tower, "waits", False))
         self._options = {"backend": backend, "dynamic": False}
         if backend == "inductor":
             self._options["mode"] = _INDUCTOR[mode]
@@ -103,8 +107,7 @@ class Planner:
 
     def __call__(self, inputs: Inputs) -> Tensor:
         """Rows float32 (n, H, A) for inputs on the CPU."""
-        free = getattr(getattr(self._policy.head, "config", None), "end", "")
-        if inputs.tentative is not None or isinstance(inputs.words, list) or free:
+        if inputs.tentative is not None or isinstance(inputs.words, list) or self._waits:
             return plan(self._policy, upload(inputs, self._device))
         key = tuple(tuple(tensor.shape) for tensor in inputs.tensors())
         key += (inputs.pending is None,)

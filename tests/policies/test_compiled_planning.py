@@ -43,6 +43,9 @@ class NeverWait(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func._overloadpacket.__name__
         assert name not in WAITS, f"{name} waits for the device"
+        if name in ("index", "index_put", "index_put_"):  # by a mask: how many is not known
+            masks = [i for i in args[1] if i is not None and i.dtype == torch.bool]
+            assert not masks, f"{name} by a mask waits for the device"
         return func(*args, **(kwargs or {}))
 
 
@@ -58,6 +61,8 @@ def plan_with(policy, some):
 def test_the_guard_sees_a_wait():
     with pytest.raises(AssertionError, match="waits for the device"), NeverWait():
         torch.ones(1).item()
+    with pytest.raises(AssertionError, match="by a mask"), NeverWait():
+        torch.ones(2)[torch.tensor([True, False])]
 
 
 @pytest.mark.parametrize("pending", [0, 2])
