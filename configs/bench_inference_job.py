@@ -23,7 +23,7 @@ class BenchInferenceJob:
     Attributes:
         policies: presets of the group "policy", with random weights; they must not need files.
         checkpoints: folders to measure instead of, or beside, presets.
-        overrides: by preset, words that change it, e.g. {pi0: [policy.horizon=30]}.
+        overrides: by preset, words that change it, e.g. {pi0: ['policy.horizon=30']}.
         dtypes: "float32", "bfloat16", or a kind of recipe: int8, int8_weights, int4_weights,
             float8, whose scales come from the weights alone.
         modes: "eager", or a mode of torch.compile: "default", "reduce-overhead",

@@ -75,7 +75,7 @@ def test_no_plan_waits_for_the_device(name, pending):
         want = plan(policy, inputs)
         with NeverWait():
             rows = plan(policy, inputs)
-    assert torch.equal(rows, want)
+    np.testing.assert_allclose(rows, want, atol=1e-5)
     assert rows.std() > 0
 
 
