@@ -87,9 +87,9 @@ def measure(
             f"{subject.name} in float32 takes {4e-9 * subject.parameters:.1f} GB, which are not "
             "free; leave float32 out of dtypes."
         )
-    for dtype in wanted if "float32" in wanted else ["float32", *wanted]:
-        if dtype == "float32" and not fits:
-            continue  # errors stay unknown
+    if "float32" not in wanted and fits:  # else errors stay unknown
+        wanted.insert(0, "float32")
+    for dtype in wanted:
         memory = PeakMemory(device)
         policy = convert(subject, dtype)
         some = observe(job, policy)
@@ -106,14 +106,12 @@ def measure(
                     deployed, some[:batch], device=device, warmup=job.warmup, calls=job.calls,
                     seconds=job.seconds,
                 )  # fmt: skip
-                phases = None
+                phases, error = None, dict.fromkeys(("error_max", "error_mean"))
                 if mode == "eager" and batch == 1:
                     phases = split_plan(
                         policy, some[:1], device=device, roofline=roofline,
-                        dtype="int8" if dtype == "int8" else _find_rate(dtype),
-                        calls=min(PHASE_PLANS, job.calls),
+                        dtype=find_rate(dtype), calls=min(PHASE_PLANS, job.calls),
                     )  # fmt: skip
-                error = {"error_max": None, "error_mean": None}
                 if reference is not None:
                     plans = deployed.act(some[:batch], seeds=list(range(batch)))
                     error = measure_error([chunk.actions for chunk in plans], reference)
@@ -229,6 +227,6 @@ def tabulate(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _find_rate(dtype: str) -> str:
+def find_rate(dtype: str) -> str:
     """In which format the products of a variant are computed."""
-    return dtype if dtype in ("float32", "float8") else "bfloat16"
+    return dtype if dtype in ("float32", "int8", "float8") else "bfloat16"
