@@ -80,16 +80,7 @@ def measure(
     from policies.quantize.quantizer import count_bytes
 
     reference: list[Float32] | None = None
-    fits = 4 * subject.parameters * ROOM < free_bytes(device)
-    wanted = sorted(job.dtypes, key=lambda dtype: dtype != "float32")
-    if "float32" in wanted and not fits:
-        raise ConfigError(
-            f"{subject.name} in float32 takes {4e-9 * subject.parameters:.1f} GB, which are not "
-            "free; leave float32 out of dtypes."
-        )
-    if "float32" not in wanted and fits:  # else errors stay unknown
-        wanted.insert(0, "float32")
-    for dtype in wanted:
+    for dtype in order_formats(job, subject, device):
         memory = PeakMemory(device)
         policy = convert(subject, dtype)
         some = observe(job, policy)
@@ -131,6 +122,24 @@ def measure(
             yield from measure_peers(job, policy, dtype, device, reference)
         del policy, deployed
         collect()
+
+
+def order_formats(job: BenchInferenceJob, subject: Subject, device: "torch.device") -> list[str]:
+    """The formats, float32 first; it comes unasked, as the reference, where it fits.
+
+    Raises:
+        ConfigError: when it is asked for and does not fit.
+    """
+    fits = 4 * subject.parameters * ROOM < free_bytes(device)
+    others = [dtype for dtype in job.dtypes if dtype != "float32"]
+    if fits:
+        return ["float32", *others]
+    if "float32" in job.dtypes:
+        raise ConfigError(
+            f"{subject.name} in float32 takes {4e-9 * subject.parameters:.1f} GB, which are not "
+            "free; leave float32 out of dtypes."
+        )
+    return others
 
 
 def measure_peers(
