@@ -135,7 +135,6 @@ def _sizes_of(ours: VlaPolicy, kind: str) -> Iterator[None]:
     from policies.backbones.smolvlm import make_config
 
     config = make_config(ours.backbone.config)
-    config.text_config.head_dim = ours.backbone.shape.language.head_dim
     words = SimpleNamespace(
         tokenizer=SimpleNamespace(fake_image_token_id=1, global_image_token_id=2)
     )
