@@ -3,6 +3,7 @@
 A new part is one dataclass in its package's `config.py` and one line here.
 """
 
+from configs.bench_inference_job import BenchInferenceJob
 from configs.bench_job import BenchPoliciesJob
 from configs.compare_job import CompareJob
 from configs.data_jobs import (
@@ -167,6 +168,7 @@ JOBS: dict[str, type] = {
     "eval": EvalJob,
     "compare": CompareJob,
     "bench policies": BenchPoliciesJob,
+    "bench inference": BenchInferenceJob,
     "quantize": QuantizeJob,
     "leaderboard": LeaderboardJob,
     "triage": TriageJob,

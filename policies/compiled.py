@@ -1,24 +1,45 @@
 """A policy run as its device likes it: a wrapper, for any policy of ours.
 
 On a CPU: the number of threads, channels-last convolutions, bfloat16 where the processor
-multiplies it. On a GPU: tensor cores, and torch.compile of the backbone and of the head, whose
-modes "reduce-overhead" and "max-autotune" replay CUDA graphs. Shapes are static per number of
-observations; prompts are padded to the backbone's `bucket`. The prefix is encoded once per plan
-and read by all steps of a head, with or without this wrapper.
+multiplies it. Anywhere: torch.compile of the whole plan, from uint8 pictures to actions in the
+body's units. On a GPU the modes "reduce-overhead" and "max-autotune" also record it as one CUDA
+graph, which the host only has to start:
+
+    host   stack, words to ids ──▶ pinned memory ─┐                            ┌──▶ bounds
+    GPU                                 fixed inputs ──▶ [one CUDA graph: resize, normalise,
+                                                         eyes, prefix, all steps] ──▶ actions
+
+Shapes are static: prompts are padded to the backbone's `bucket`, and each number of observations
+and of committed rows has a recording of its own, made when it is first asked for. The prefix is
+encoded once per plan and read by all steps of a head, with or without this wrapper. What is not
+recorded runs as it is: rows to be drawn towards (`tentative`, which need gradients), backbones
+that read texts themselves (`auto`) or lay pictures out on the host (Qwen-VL), plans in words,
+heads whose words end when they like (FAST).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from policies.planning import Inputs, plan, upload
 from policies.quantize.config import RuntimeConfig
+from policies.vla_policy import VlaPolicy
 from vla.contract import Policy
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError
 from vla.training.precision import autocast, resolve_precision
 from vla.types import ActionChunk, Observation
+
+_INDUCTOR = {
+    "default": None,
+    "reduce-overhead": None,
+    "max-autotune": "max-autotune-no-cudagraphs",
+}
+"""What torch.compile is told: graphs are recorded here, around the whole plan, not inside of it."""
+_SHAPES = 256  # programs of one policy, one for each set of shapes
+_WARM_UP = 3
 
 
 class CompiledPolicy:
@@ -38,12 +59,17 @@ class CompiledPolicy:
         self.horizon = getattr(inner, "horizon", None)
         if not isinstance(inner, nn.Module):
             raise ConfigError(f"{type(inner).__name__} is no module of ours; run it as it is.")
-        self._device = next(inner.parameters()).device
+        self._device = next(t.device for t in (*inner.parameters(), *inner.buffers()))
         self._precision = resolve_precision(runtime.precision, self._device)
         if runtime.channels_last:
             inner.to(memory_format=torch.channels_last)
-        if runtime.compile:
-            _compile(inner, runtime.compile)
+        part = getattr(inner, "inner", inner)  # a family's policy holds a plain one
+        if runtime.compile and not isinstance(part, VlaPolicy):
+            raise ConfigError(
+                f"{type(inner).__name__} has no head to compile; set recipe.runtime.compile=''."
+            )
+        if isinstance(part, VlaPolicy):
+            part.planner = Planner(part, runtime.compile) if runtime.compile else None
 
     @property
     def embodiment(self) -> Embodiment:
@@ -58,15 +84,84 @@ class CompiledPolicy:
             return self.inner.act(observations, seeds=seeds)
 
 
-def _compile(inner: nn.Module, mode: str) -> None:
-    """Compile what takes the time and has static shapes; words become ids outside of it."""
-    part = getattr(inner, "inner", inner)  # a family's policy holds a plain one
-    if not isinstance(getattr(part, "head", None), nn.Module):
-        raise ConfigError(
-            f"{type(inner).__name__} has no head to compile; set recipe.runtime.compile=''."
-        )
-    part.backbone.encode = torch.compile(part.backbone.encode, mode=mode)
-    part.head.sample = torch.compile(part.head.sample, mode=mode)
+class Planner:
+    """`planning.plan` of one policy, compiled for each set of shapes it meets.
+
+    Args:
+        policy: whose plan it is.
+        mode: of torch.compile, see `RuntimeConfig.compile`.
+        backend: of torch.compile; tests take "eager", which only looks for what cannot be
+            compiled.
+    """
+
+    def __init__(self, policy: VlaPolicy, mode: str, *, backend: str = "inductor"):
+        self._policy, self._device = policy, policy.device
+        self._records = mode != "default" and policy.device.type == "cuda"
+        tower = getattr(policy.backbone, "tower", None)
+        ends = getattr(getattr(policy.head, "config", None), "end", "")
+        self._waits = bool(policy.config.plan_words or ends or getattr(tower, "waits", False))
+        self._options = {"backend": backend, "dynamic": False}
+        if backend == "inductor":
+            self._options["mode"] = _INDUCTOR[mode]
+        self._programs: dict[tuple, Callable[[Inputs], Tensor]] = {}
+
+    def __call__(self, inputs: Inputs) -> Tensor:
+        """Rows float32 (n, H, A) for inputs on the CPU."""
+        if inputs.tentative is not None or isinstance(inputs.words, list) or self._waits:
+            return plan(self._policy, upload(inputs, self._device))
+        key = tuple(tuple(tensor.shape) for tensor in inputs.tensors())
+        key += (inputs.pending is None,)
+        if key not in self._programs:
+            self._programs[key] = self._prepare(inputs)
+        return self._programs[key](inputs)
+
+    def _prepare(self, inputs: Inputs) -> Callable[[Inputs], Tensor]:
+        policy, shape = self._policy, inputs
+
+        def run(*tensors: Tensor) -> Tensor:
+            return plan(policy, shape.holding(tensors))
+
+        compiled = torch.compile(run, **self._options)
+        given = upload(inputs, self._device)
+        # Dynamo counts programs by the code above, which all shapes share.
+        with torch._dynamo.config.patch(recompile_limit=_SHAPES):
+            compiled(*given.tensors())
+        if self._records:
+            return Recording(compiled, inputs, self._device)
+        return lambda later: compiled(*upload(later, self._device).tensors())
+
+
+class Recording:
+    """One CUDA graph of a whole plan, between fixed inputs and a fixed output.
+
+    Host memory of the inputs is pinned, so that pictures go up as bytes while the host goes on.
+
+    Args:
+        run: tensors on the GPU to rows; it must not wait for the GPU.
+        inputs: on the CPU, of the shapes it is for.
+        device: the GPU.
+    """
+
+    def __init__(self, run: Callable[..., Tensor], inputs: Inputs, device: torch.device):
+        self._pinned = [tensor.clone().pin_memory() for tensor in inputs.tensors()]
+        self._given = [tensor.to(device) for tensor in self._pinned]
+        aside = torch.cuda.Stream(device)
+        aside.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(aside):
+            for _ in range(_WARM_UP):
+                run(*self._given)
+        torch.cuda.current_stream(device).wait_stream(aside)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._rows = run(*self._given)
+
+    def __call__(self, inputs: Inputs) -> Tensor:
+        """Rows on the GPU; they are overwritten by the next plan."""
+        for pinned, given, tensor in zip(self._pinned, self._given, inputs.tensors(), strict=True):
+            pinned.copy_(tensor)
+            given.copy_(pinned, non_blocking=True)
+        self._graph.replay()
+        return self._rows
 
 
 @contextmanager

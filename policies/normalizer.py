@@ -41,6 +41,7 @@ class Normalizer(nn.Module):
         self.register_buffer("center", torch.zeros(len(axes)))
         self.register_buffer("scale", torch.ones(len(axes)))
         self.register_buffer("filled", torch.tensor(False))
+        self._ready = False  # seen filled: asking the buffer each time would wait for a GPU
 
     def fill(self, statistics: "VectorStatistics") -> None:
         """Take centre and scale from `statistics`.
@@ -102,7 +103,8 @@ class Normalizer(nn.Module):
         return (low + high) / 2, (high - low) / 2
 
     def _require_filled(self) -> None:
-        if not self.filled:
+        self._ready = self._ready or bool(self.filled)
+        if not self._ready:
             raise StatisticsError(
                 f"The {self.what} normalizer has no statistics. Build the policy with the "
                 "statistics of its training data, or load its weights."

@@ -1,6 +1,6 @@
 """The policy of the house: normalizers, a backbone and a head."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -14,11 +14,12 @@ from policies.config import VlaPolicyConfig
 from policies.heads.interface import draw
 from policies.normalizer import Normalizer
 from policies.peft.config import PeftConfig
-from policies.relative import pair, to_absolute, to_relative
+from policies.planning import Inputs, finish, gather, plan, upload
+from policies.relative import pair, to_relative
 from policies.speech import read_replies, write
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError, ShapeError
-from vla.types import ActionChunk, Float32, Observation
+from vla.types import ActionChunk, Observation
 
 if TYPE_CHECKING:
     from vla.data.batch import Batch
@@ -34,6 +35,7 @@ class VlaPolicy(nn.Module):
         embodiment: whose observations it takes and whose actions it plans.
         history: observation steps T.
         horizon: planned rows H.
+        planner: computes `planning.plan` in its own way, see `policies.compiled`; None: as it is.
     """
 
     def __init__(
@@ -49,9 +51,9 @@ class VlaPolicy(nn.Module):
         self.state_normalizer = Normalizer(
             embodiment.state, what="state", mode=mode, bounded=bounded
         )
-        (self._pairs,) = pair((embodiment,), relative=config.relative_actions)
+        (self.pairs,) = pair((embodiment,), relative=config.relative_actions)
         self.action_normalizer = Normalizer(
-            self._pairs.axes(embodiment), what="action", mode=mode, bounded=bounded
+            self.pairs.axes(embodiment), what="action", mode=mode, bounded=bounded
         )
         chunk = {"action_dim": len(embodiment.action), "horizon": config.horizon}
         self.backbone = config.backbone.build(
@@ -61,8 +63,9 @@ class VlaPolicy(nn.Module):
         )
         self.head = config.head.build(shape=self.backbone.shape, **chunk)
         self._adapters = config.peft.attach(self)
+        self.planner: Callable[[Inputs], Tensor] | None = None
         if statistics is not None:  # behind the adapters, whose base brings those of other data
-            self._pairs.require(statistics, embodiment, config.horizon)
+            self.pairs.require(statistics, embodiment, config.horizon)
             self.state_normalizer.fill(statistics.state)
             self.action_normalizer.fill(statistics.action)
 
@@ -84,9 +87,9 @@ class VlaPolicy(nn.Module):
         Raises:
             ConfigError: for words to write without a language model.
         """
-        told = to_relative(batch.actions, batch.state[:, -1].nan_to_num(), self._pairs)
+        told = to_relative(batch.actions, batch.state[:, -1].nan_to_num(), self.pairs)
         actions = self.action_normalizer(told)
-        state = self._normalize_state(batch.state)
+        state = self.normalize_state(batch.state)
         if self.config.state_noise > 0:
             state = state + self.config.state_noise * draw(state, generator)
         context = self.backbone.encode(batch.images, batch.instruction, state)
@@ -165,60 +168,33 @@ class VlaPolicy(nn.Module):
         Raises:
             ShapeError: for other shapes. ConfigError: without a language model.
         """
-        device = self.action_normalizer.center.device
         seen = {}
         for name, camera in self.embodiment.cameras.items():
             want = (len(questions), self.history, camera.height, camera.width, 3)
             picture = images.get(name, np.zeros(want, np.uint8))
             if picture.shape != want:
                 raise ShapeError(f"Image {name!r} has shape {picture.shape}; it must be {want}.")
-            seen[name] = torch.from_numpy(np.ascontiguousarray(picture)).to(device)
+            seen[name] = torch.from_numpy(np.ascontiguousarray(picture)).to(self.device)
         axes = len(self.embodiment.state)
-        state = torch.zeros(len(questions), self.history, axes, device=device)  # the middle
+        state = torch.zeros(len(questions), self.history, axes, device=self.device)  # the middle
         answers, _ = write(self.backbone.encode(seen, list(questions), state), words=words)
         return answers
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.action_normalizer.center.device
 
     @torch.inference_mode()
     def _plan(self, observations: list[Observation], seeds: list[int]) -> np.ndarray:
         """Actions float32 (n, H, A) for observations with equally many rows of the last plan."""
-        device = self.action_normalizer.center.device
-        images = {
-            name: torch.from_numpy(np.stack([o.images[name] for o in observations])).to(device)
-            for name in self.embodiment.cameras
-        }
-        state = torch.from_numpy(np.stack([o.state for o in observations])).to(device)
-        texts = [observation.instruction for observation in observations]
-        shape = (self.horizon, len(self.embodiment.action))
-        noise = torch.stack(
-            [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        ).to(device)  # drawn on the CPU, so that a seed means the same on every device
-        pending, tentative = (
-            self._tell([getattr(o, what) for o in observations], state)
-            for what in ("pending", "tentative")
-        )
-        context = self.backbone.encode(images, texts, self._normalize_state(state))
-        if self.config.plan_words:
-            _, context = write(context, words=self.config.plan_words)
-        rows = self.head.sample(context, pending, noise, tentative=tentative)
-        told = self.action_normalizer.inverse(rows.float())
-        plan = to_absolute(told, state[:, -1], self._pairs)
-        low = np.array([axis.low for axis in self.embodiment.action], np.float32)
-        high = np.array([axis.high for axis in self.embodiment.action], np.float32)
-        actions = np.clip(plan.cpu().numpy(), low, high)
-        for rows, observation in zip(actions, observations, strict=True):
-            if observation.pending is not None:  # exactly, without the way there and back
-                rows[: len(observation.pending)] = observation.pending
-        return actions
+        inputs = gather(self, observations, seeds)
+        if self.planner is not None:
+            return finish(self, self.planner(inputs), observations)
+        return finish(self, plan(self, upload(inputs, self.device)), observations)
 
-    def _tell(self, rows: list[Float32 | None], state: Tensor) -> Tensor | None:
-        """Rows of the last plans, n times (K, A), as the head knows them; None without any."""
-        known = [part for part in rows if part is not None and len(part)]
-        if not known:
-            return None
-        stacked = torch.from_numpy(np.stack(known)).to(state.device)
-        return self.action_normalizer(to_relative(stacked, state[:, -1], self._pairs))
-
-    def _normalize_state(self, state: Tensor) -> Tensor:
+    def normalize_state(self, state: Tensor) -> Tensor:
+        """States of the body's units (..., S), normalised and within limits; NaN becomes 0."""
         normed = self.state_normalizer(state).nan_to_num(nan=0.0)  # NaN: not known, see Batch
         return normed.clamp(-_STATE_LIMIT, _STATE_LIMIT)
 

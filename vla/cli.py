@@ -47,6 +47,7 @@ TOOLS = {
     },
     "bench": {
         "policies": "Presets trained for equally long on equal data, in one table",
+        "inference": "How long a plan takes, by phase, against what the device can do",
     },
     "questions": {
         "make": "Pictures of a world's scenes, questions about them and exact answers",

@@ -1,5 +1,6 @@
 """`vla run`: a checkpoint drives an arm in real time, through the safety gate."""
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -56,6 +57,7 @@ def main(job: RunJob) -> None:
     earlier = len(list(output.glob("flight-*.vlalog")))  # kept: a log is never overwritten
     with open_controller(job, body, streamed) as (controller, weights):
         facts = {"job": asdict(job), "weights_sha256": weights, "policy_body": body.to_json()}
+        facts |= tell_quantization(job.checkpoint)
         for number in range(job.episodes):
             logs.append(output / f"flight-{earlier + number:03d}.vlalog")
             await_operator(job.robot, console)
@@ -105,6 +107,20 @@ def open_controller(
         yield controller, controller.weights
     finally:
         controller.close()
+
+
+def tell_quantization(path: str) -> dict[str, Any]:
+    """For the flight log: how a quantized checkpoint was made and judged; {} for others.
+
+    A run's own folder holds float checkpoints only, so this one file tells; it is read here
+    because the process that plans is another one.
+    """
+    contract = Path(path) / "contract.json"
+    if not path or not contract.is_file():
+        return {}
+    told = json.loads(contract.read_text()).get("quantization")
+    keys = ("recipe", "gate", "source_sha256")
+    return {"quantization": {key: told[key] for key in keys}} if told else {}
 
 
 def await_operator(robot: RobotConfig, console: Console) -> None:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from policies.backbones.interface import Geometry, Prefix
 from vla.errors import ShapeError
@@ -59,6 +60,9 @@ def read(
         ShapeError: when the sequence outgrows the window of a sliding attention layer.
     """
     cache = DynamicCache(past.layers if past is not None else None)
+    if past is not None and past.next is not None:
+        places = past.next + torch.arange(embedded.shape[1], device=embedded.device)
+        cache.layers = [WrittenLayer(key, value, places) for key, value in past.layers]
     mask: Any = visible[:, None]  # (B, 1, n, N + n): 4-D masks are taken as they are
     kinds = set(getattr(decoder.config, "layer_types", None) or ())
     if "sliding_attention" in kinds:
@@ -78,6 +82,23 @@ def read(
         **extra,
     )
     return outputs.last_hidden_state, pair_up(cache)
+
+
+class WrittenLayer(DynamicLayer):
+    """Keys and values of one layer with room: new ones are put at `places`, int64 (n,)."""
+
+    def __init__(self, keys: Tensor, values: Tensor, places: Tensor):
+        super().__init__()
+        self.keys, self.values, self.places = keys, values, places
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Write in place; all keys and values, the room behind them included."""
+        self.keys.index_copy_(2, self.places, key_states.to(self.keys.dtype))
+        self.values.index_copy_(2, self.places, value_states.to(self.values.dtype))
+        return self.keys, self.values
 
 
 def pair_up(cache: DynamicCache) -> Layers:
@@ -106,10 +127,12 @@ class DecoderLanguage:
     def extend(
         self, embedded: Tensor, prefix: Prefix, visible: Tensor | None = None
     ) -> tuple[Tensor, Prefix]:
-        """See `Language.extend`; `prefix` is left as it is."""
+        """See `Language.extend`; a `prefix` without room is left as it is."""
         size, count = embedded.shape[:2]
         if visible is None:
             visible = torch.ones(count, count, dtype=torch.bool, device=embedded.device).tril()
+        if prefix.next is not None:
+            return self._write(embedded, prefix, visible)
         before = prefix.mask[:, None].expand(-1, count, -1)
         seen = torch.cat([before, visible.expand(size, -1, -1)], dim=2)
         positions = follow(prefix.positions, prefix.mask, count)
@@ -122,6 +145,34 @@ class DecoderLanguage:
             positions=torch.cat([prefix.positions, positions], dim=1),
         )
         return hidden, longer
+
+    def reserve(self, prefix: Prefix, room: int) -> Prefix:
+        """See `Language.reserve`."""
+        end = prefix.mask.shape[1]
+        return Prefix(
+            layers=tuple(
+                (F.pad(key, (0, 0, 0, room)), F.pad(value, (0, 0, 0, room)))
+                for key, value in prefix.layers
+            ),
+            mask=F.pad(prefix.mask, (0, room)),
+            positions=F.pad(prefix.positions, (0, room)),
+            next=prefix.positions.new_full((1,), end),
+        )
+
+    def _write(self, embedded: Tensor, prefix: Prefix, visible: Tensor) -> tuple[Tensor, Prefix]:
+        """`extend` within the room of a prefix."""
+        size, count = embedded.shape[:2]
+        places = prefix.next + torch.arange(count, device=embedded.device)
+        mask = prefix.mask.index_fill(1, places, True)
+        seen = prefix.mask[:, None].expand(-1, count, -1)
+        seen = seen.index_copy(2, places, visible.expand(size, -1, -1))
+        new = follow(prefix.positions, prefix.mask, count)
+        dtype = self._decoder.get_input_embeddings().weight.dtype
+        hidden, layers = read(self._decoder, embedded.to(dtype), seen, new, prefix)
+        positions = prefix.positions.index_copy(1, places, new)
+        return hidden, Prefix(
+            layers=layers, mask=mask, positions=positions, next=prefix.next + count
+        )
 
     def score(self, hidden: Tensor) -> Tensor:
         """See `Language.score`."""

@@ -14,6 +14,23 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Words:
+    """Ids of a batch of texts.
+
+    Attributes:
+        ids: int64 (B, L, ...), padded on the right.
+        mask: bool (B, L), True where one is real.
+    """
+
+    ids: Tensor
+    mask: Tensor
+
+
+type Written = list[str] | tuple[Words, ...]
+"""Instructions, as they are or as ids by the backbone's `write`, which plans can start from."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Geometry:
     """Sizes of a decoder-only language model, for those who attend to its layers.
 
@@ -58,11 +75,14 @@ class Prefix:
             rotated to their positions already.
         mask: bool (B, N), True where a token is real.
         positions: int64 (B, N) rotary positions; those of padding mean nothing.
+        next: int64 (1,), the place at which a prefix with room is written on, see
+            `Language.reserve`; None for one that grows by copying.
     """
 
     layers: tuple[tuple[Tensor, Tensor], ...]
     mask: Tensor
     positions: Tensor
+    next: Tensor | None = None
 
     def repeat(self, times: int) -> "Prefix":
         """Each sample `times` times in a row."""
@@ -109,6 +129,14 @@ class Language(Protocol):
 
         Returns:
             Last hidden states (B, n, D), normed as for `score`, and the longer prefix.
+        """
+        ...
+
+    def reserve(self, prefix: Prefix, room: int) -> Prefix:
+        """A copy with room for more tokens, into which `extend` writes in place.
+
+        All its steps then have the same shapes, and nothing is copied from step to step. It
+        serves one continuation only.
         """
         ...
 
@@ -187,10 +215,12 @@ class Backbone(nn.Module, ABC):
     Attributes:
         dim: width D of its tokens.
         shape: what heads may be built for.
+        tells_state: `write` puts the state into words.
     """
 
     dim: int
     shape: ContextShape
+    tells_state: bool = False
 
     def parts(self) -> dict[str, list[nn.Module]]:
         """The modules that adapters may be asked for by name: vision, projector, language.
@@ -199,13 +229,24 @@ class Backbone(nn.Module, ABC):
         """
         return {}
 
+    def write(self, texts: list[str], state: Tensor | None) -> Written:
+        """Instructions as ids on the CPU, so that `encode` has no text to read.
+
+        Backbones that cannot part the two return the texts.
+
+        Args:
+            texts: B instructions.
+            state: float32 (B, T, S), normalised, when `tells_state`, else None.
+        """
+        return texts
+
     @abstractmethod
-    def encode(self, images: dict[str, Tensor], texts: list[str], state: Tensor) -> Context:
+    def encode(self, images: dict[str, Tensor], texts: Written, state: Tensor) -> Context:
         """Encode B observations, each as if it were alone.
 
         Args:
             images: per camera uint8 (B, T, H, W, 3), RGB, newest step last.
-            texts: B instructions.
+            texts: B instructions, or what `write` made of them.
             state: float32 (B, T, S), normalised.
 
         Returns:

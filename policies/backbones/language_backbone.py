@@ -17,12 +17,19 @@ import torch
 from torch import Tensor, nn
 
 from policies.backbones.decoder import DecoderLanguage, Layers, describe, follow, read, see_blocks
-from policies.backbones.interface import Backbone, Context, ContextShape, Prefix
+from policies.backbones.interface import (
+    Backbone,
+    Context,
+    ContextShape,
+    Prefix,
+    Words,
+    Written,
+)
 from policies.backbones.language_config import LanguageBackboneConfig
 from policies.backbones.parts import Parts, keep_layers, make_state_token
 from policies.backbones.pixels import fit
 from policies.backbones.pooling import pool
-from policies.backbones.prompt import Prompt, Words
+from policies.backbones.prompt import Prompt
 from policies.backbones.sequence import Piece, Sequence, join
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError, EmbodimentMismatch, choose
@@ -57,10 +64,11 @@ class LanguageBackbone(Backbone):
         self.tower, self.decoder, self.output = parts.tower, parts.decoder, parts.output
         keep_layers(self.decoder, config.layers, type(config).__name__)
         template = config.prompt or (parts.stated if config.state == "text" else parts.prompt)
+        self.tells_state = config.state == "text"
         self._prompt = Prompt(template, parts.tokenizer, bucket=config.bucket, lower=config.lower)
-        self._around = [
-            parts.tokenizer(text, add_special_tokens=False).input_ids for text in parts.around
-        ]
+        for name, text in zip(("_opening", "_closing"), parts.around, strict=True):
+            ids = torch.tensor(parts.tokenizer(text, add_special_tokens=False).input_ids)
+            self.register_buffer(name, ids.long(), persistent=False)
         self.planar = parts.planar
         geometry = describe(self.decoder)
         self.dim, entries = geometry.width, history * len(embodiment.state)
@@ -97,7 +105,15 @@ class LanguageBackbone(Backbone):
             part.train(mode and trained)
         return self
 
-    def encode(self, images: dict[str, Tensor], texts: list[str], state: Tensor) -> Context:
+    def write(self, texts: list[str], state: Tensor | None) -> tuple[Words, ...]:
+        """See `Backbone.write`: what stands before the pictures, and what behind them.
+
+        Raises:
+            ShapeError: when an instruction contains a special token.
+        """
+        return self._prompt.write(texts, state if self.tells_state else None)
+
+    def encode(self, images: dict[str, Tensor], texts: Written, state: Tensor) -> Context:
         """See `Backbone.encode`.
 
         Raises:
@@ -124,10 +140,10 @@ class LanguageBackbone(Backbone):
             language=self.language,
         )
 
-    def _lay_out(self, images: dict[str, Tensor], texts: list[str], state: Tensor) -> list[Piece]:
+    def _lay_out(self, images: dict[str, Tensor], texts: Written, state: Tensor) -> list[Piece]:
         """The pieces of the prefix, in order."""
-        size, device = len(texts), state.device
-        written = self._prompt.write(texts, state if self.config.state == "text" else None)
+        size, device = len(state), state.device
+        written = self.write(texts, state) if isinstance(texts, list) else texts
         before, after = (self._embed(words, device) for words in written)
         weight = after.mask[..., None]
         words = (after.tokens * weight).sum(1) / weight.sum(1)  # (B, D)
@@ -137,7 +153,7 @@ class LanguageBackbone(Backbone):
             part.unflatten(0, (size, frames))
             for part in self.tower(pixels.flatten(0, 1), words.repeat_interleave(frames, dim=0))
         ]
-        opening, closing = (self._repeat(ids, size, device) for ids in self._around)
+        opening, closing = (self._repeat(ids, size) for ids in (self._opening, self._closing))
         pieces = [before]
         for index in range(frames):
             tokens, *deep = (part[:, index] for part in seen)
@@ -220,8 +236,8 @@ class LanguageBackbone(Backbone):
     def _embed(self, words: Words, device: torch.device) -> Piece:
         return Piece(tokens=self.language.embed(words.ids.to(device)), mask=words.mask.to(device))
 
-    def _repeat(self, ids: list[int], size: int, device: torch.device) -> Piece:
-        rows = torch.tensor(ids, dtype=torch.int64, device=device).expand(size, -1)
+    def _repeat(self, ids: Tensor, size: int) -> Piece:
+        rows = ids.expand(size, -1)
         return Piece(tokens=self.language.embed(rows), mask=torch.ones_like(rows, dtype=torch.bool))
 
     def _parts(self) -> list[tuple[nn.Module, bool]]:

@@ -15,8 +15,10 @@ class Tower(nn.Module):
         size: pixels along each side of a picture.
         vision, projector: the two parts, which are frozen one by one.
         grid: rows and columns of a picture's tokens.
+        waits: its forward asks the device for numbers, so that no CUDA graph can hold it.
     """
 
+    waits: bool = False
     size: int
     vision: nn.Module
     projector: nn.Module

@@ -1,26 +1,13 @@
 """The words around the pictures: templates, the state as text, and padding in buckets."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from policies.backbones.interface import Words
 from policies.backbones.word_pieces import NUMBERS
 from vla.errors import ConfigError, ShapeError
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Words:
-    """Token ids of a batch.
-
-    Attributes:
-        ids: int64 (B, L), padded on the right.
-        mask: bool (B, L), True where a token is real.
-    """
-
-    ids: Tensor
-    mask: Tensor
 
 
 class Prompt:

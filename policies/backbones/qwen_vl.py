@@ -86,6 +86,8 @@ SIZES: dict[str, dict[str, Any]] = {
 class MergingTower(Tower):
     """Qwen's vision model on square pictures; its mergers are the projector."""
 
+    waits = True  # transformers lays out its windows on the host
+
     def __init__(self, vision: nn.Module, size: int):
         super().__init__()
         self.vision = vision

@@ -63,8 +63,8 @@ def join(pieces: list[Piece], *, causal: bool) -> Sequence:
     if causal:
         blocks = torch.arange(mask.shape[1], device=mask.device)
     else:
-        numbers = [piece.block for piece in pieces for _ in range(piece.mask.shape[1])]
-        blocks = torch.tensor(numbers, device=mask.device)
+        runs = [mask.new_full(p.mask.shape[1:], p.block, dtype=torch.int64) for p in pieces]
+        blocks = torch.cat(runs)
     axes = _place(pieces)
     depth = max(len(piece.deep) for piece in pieces)
     deep = tuple(

@@ -101,14 +101,34 @@ class ShufflingTower(Tower):
         super().__init__()
         self.vision, self.projector = model.vision_model, model.connector
         self.size = size or self.vision.config.image_size
-        cell = self.vision.config.patch_size * self.projector.scale_factor
-        self.grid = divide(self.size, cell)
+        patch = self.vision.config.patch_size
+        self.grid = divide(self.size, patch * self.projector.scale_factor)
+        native = self.vision.config.image_size // patch
+        places = place_patches(self.size // patch, native)
+        self.register_buffer("_places", places, persistent=False)
 
     def forward(self, pixels: Tensor, words: Tensor) -> tuple[Tensor, ...]:
         """See `Tower.forward`."""
-        # the whole model's own way in would drop pictures that are black
+        # The whole model's own way in would drop pictures that are black. The vision model's own
+        # finds out on the host, picture by picture, that none of them is padded.
         pixels = standardize(pixels, HALF, HALF).to(self.vision.dtype)
-        return (self.projector(self.vision(pixels).last_hidden_state),)
+        entrance = self.vision.embeddings
+        patches = entrance.patch_embedding(pixels).flatten(2).transpose(1, 2)
+        patches = patches + entrance.position_embedding(self._places)
+        seen = self.vision.encoder(inputs_embeds=patches, attention_mask=None).last_hidden_state
+        return (self.projector(self.vision.post_layernorm(seen)),)
+
+
+def place_patches(cells: int, native: int) -> Tensor:
+    """Numbers int64 (cells * cells,) of the position embeddings of a whole square picture.
+
+    Patches lie at fractions of the side, and so do `native` embeddings: transformers'
+    SmolVLMVisionEmbeddings, in float32.
+    """
+    fractions = torch.arange(cells, dtype=torch.float32) * (1.0 / torch.tensor(float(cells)))
+    bounds = torch.arange(1 / native, 1.0, 1 / native)
+    rows = torch.bucketize(fractions.clamp(max=1.0 - 1e-6), bounds, right=True)
+    return (rows[:, None] * native + rows).flatten()
 
 
 def load(config: language_config.SmolvlmConfig) -> Parts:
@@ -121,16 +141,9 @@ def load(config: language_config.SmolvlmConfig) -> Parts:
     if config.name:
         model, tokenizer = load_vlm(config, ("smolvlm",)), load_tokenizer(config)
     else:
-        numbers = choose("size", config.size, SIZES)
         tokenizer = choose_tokenizer(config)
-        ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-        text = {"model_type": "llama", **numbers["text_config"], **ids}
-        made = SmolVLMConfig(
-            **{**numbers, "vision_config": dict(numbers["vision_config"]), "text_config": text},
-            image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
-            **ids,
-        )
-        model = SmolVLMForConditionalGeneration(made).to(getattr(torch, config.dtype))
+        model = SmolVLMForConditionalGeneration(make_config(config))
+        model = model.to(getattr(torch, config.dtype))
     body = model.model
     return Parts(
         tower=ShufflingTower(body, config.image_size),
@@ -140,4 +153,16 @@ def load(config: language_config.SmolvlmConfig) -> Parts:
         prompt=PROMPT,
         stated=STATED,
         around=("", "") if not config.name and config.size in BARE else AROUND,
+    )
+
+
+def make_config(config: language_config.SmolvlmConfig) -> SmolVLMConfig:
+    """Sizes of an untrained model, for its class. Raises UnknownChoice."""
+    numbers = choose("size", config.size, SIZES)
+    ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    text = {"model_type": "llama", **numbers["text_config"], **ids}
+    return SmolVLMConfig(
+        **{**numbers, "vision_config": dict(numbers["vision_config"]), "text_config": text},
+        image_token_id=choose_tokenizer(config).convert_tokens_to_ids("<image>"),
+        **ids,
     )

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from policies.backbones.config import TinyConfig
-from policies.backbones.interface import Backbone, Context, ContextShape
+from policies.backbones.interface import Backbone, Context, ContextShape, Words, Written
 from policies.backbones.tokenizer import hash_words
 from policies.transformer import Block, waves
 from vla.embodiment import Camera, Embodiment
@@ -83,7 +83,11 @@ class TinyBackbone(Backbone):
         """See `Backbone.parts`."""
         return {"vision": [self.eyes], "language": [self.text]}
 
-    def encode(self, images: dict[str, Tensor], texts: list[str], state: Tensor) -> Context:
+    def write(self, texts: list[str], state: Tensor | None) -> tuple[Words, ...]:
+        """See `Backbone.write`."""
+        return self.text.write(texts)
+
+    def encode(self, images: dict[str, Tensor], texts: Written, state: Tensor) -> Context:
         """See `Backbone.encode`.
 
         Labels, of the newest step: (u, v) in [-1, 1] of each named point, (B, 2), and, as
@@ -145,16 +149,20 @@ class TextReader(nn.Module):
         self.readouts = nn.Parameter(torch.randn(readouts, _TEXT_WIDTH))
         self.mix = nn.Sequential(nn.LayerNorm(self.dim), nn.Linear(self.dim, self.dim), nn.GELU())
 
-    def forward(self, texts: list[str]) -> Tensor:
-        """B instructions to (B, dim)."""
+    def write(self, texts: list[str]) -> tuple[Words, ...]:
+        """Words of B instructions as the numbers of their embeddings, int64 (B, words, 2)."""
         ids, mask = hash_words(texts, words=self.config.words, buckets=self.config.buckets)
-        device = self.position.device
-        ids, mask = ids.to(device), mask.to(device)
+        return (Words(ids=ids, mask=mask),)
+
+    def forward(self, texts: Written) -> Tensor:
+        """B instructions to (B, dim)."""
+        (words,) = self.write(texts) if isinstance(texts, list) else texts
+        ids, mask = (part.to(self.position.device) for part in (words.ids, words.mask))
         words = self.first(ids[..., 0]) + self.second(ids[..., 1])
         x = (words + self.position).masked_fill(~mask.unsqueeze(-1), 0.0)
         x = self.norm(x + F.gelu(self.neighbours(x.transpose(1, 2)).transpose(1, 2)))
         key, value = self.key_value(x).chunk(2, dim=-1)
-        query = self.readouts.expand(len(texts), -1, -1)
+        query = self.readouts.expand(len(ids), -1, -1)
         seen = F.scaled_dot_product_attention(
             query.to(key.dtype), key, value, attn_mask=mask.unsqueeze(1)
         )

@@ -59,7 +59,7 @@ class ReducedTower(Tower):
         super().__init__()
         self.inner = inner
         self.config = config
-        self.size, self.grid = inner.size, inner.grid
+        self.size, self.grid, self.waits = inner.size, inner.grid, inner.waits
 
     @property
     def vision(self) -> nn.Module:  # type: ignore[override]

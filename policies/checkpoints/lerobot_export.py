@@ -34,7 +34,7 @@ def export_lerobot(policy: VlaPolicy, folder: Path) -> str:
         ConfigError: when LeRobot has no class for such a policy.
     """
     kind = choose_type(policy)
-    weights = {f"model.{name}": weight for name, weight in _translate(policy, kind).items()}
+    weights = {f"model.{name}": weight for name, weight in translate_weights(policy, kind).items()}
     with complete_folder(folder) as draft:
         save_file(
             {name: weight.detach().cpu().contiguous() for name, weight in weights.items()},
@@ -114,7 +114,8 @@ def _find_expert(policy: VlaPolicy) -> Any:
     return getattr(policy.head, "head", policy.head)
 
 
-def _translate(policy: VlaPolicy, kind: str) -> dict[str, Tensor]:
+def translate_weights(policy: VlaPolicy, kind: str) -> dict[str, Tensor]:
+    """All weights under LeRobot's names, without its leading "model."."""
     ours = {name: weight.detach() for name, weight in module_tensors(policy).items()}
     expert, states = dict(_find_expert(policy).named_parameters()), len(policy.embodiment.state)
     layers = len(_find_expert(policy).denoiser.layers)

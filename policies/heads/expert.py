@@ -105,6 +105,9 @@ class ExpertNetwork(nn.Module):
         prefix = context.prefix
         assert prefix is not None
         tokens, condition = self._embed(x, time, context)
+        dtype = next(self.norm.parameters()).dtype  # of the layers; what is at the ends is float32
+        tokens = tokens.to(dtype)
+        condition = None if condition is None else condition.to(dtype)
         count, size = tokens.shape[1], x.shape[0]
         own = torch.ones(count, count, dtype=torch.bool, device=x.device)
         if self.config.causal:
@@ -161,6 +164,10 @@ class ExpertHead(DenoisingHead):
     ) -> Tensor:
         """Denoise `noise` in the configured steps; the prefix is read once for all of them."""
         return super().sample(self.denoiser.read(context), pending, noise, tentative=tentative)
+
+    def wide(self) -> list[nn.Module]:
+        """See `Head.wide`."""
+        return [self.denoiser.layers, self.denoiser.norm]
 
     def _prepare(self, context: Context, generator: torch.Generator) -> Context:
         return self.denoiser.read(context)

@@ -6,7 +6,7 @@ language model knows, and the language model still learns what matters to acting
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from policies.backbones.interface import Context
 from policies.heads.interface import Head
@@ -24,6 +24,10 @@ class InsulatedHead(Head):
     def __init__(self, expert: Head, words: Head, *, words_weight: float):
         super().__init__()
         self.expert, self.words, self.words_weight = expert, words, words_weight
+
+    def wide(self) -> list[nn.Module]:
+        """See `Head.wide`."""
+        return self.expert.wide()
 
     def loss(
         self, context: Context, actions: Tensor, mask: Tensor, *, generator: torch.Generator

@@ -7,7 +7,7 @@ look like nothing it has seen, so here they carry noise as in training.
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from policies.backbones.interface import Context
 from policies.heads.interface import Head
@@ -26,6 +26,10 @@ class Lanes(Head):
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(horizon, self.spare, generator=generator)
         self.register_buffer("noise", noise, persistent=False)
+
+    def wide(self) -> list[nn.Module]:
+        """See `Head.wide`."""
+        return self.head.wide()
 
     def loss(
         self, context: Context, actions: Tensor, mask: Tensor, *, generator: torch.Generator

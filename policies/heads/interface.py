@@ -11,6 +11,10 @@ from policies.backbones.interface import Context
 class Head(nn.Module, ABC):
     """Turns a context into a chunk of H rows of A normalised actions."""
 
+    def wide(self) -> list[nn.Module]:
+        """Layers that may be stored in bfloat16 and then compute in it; most heads have none."""
+        return []
+
     @abstractmethod
     def loss(
         self, context: Context, actions: Tensor, mask: Tensor, *, generator: torch.Generator

@@ -26,6 +26,10 @@ class ParallelHead(Head):
             shape.dim * action_dim, config.width or shape.dim, action_dim, blocks=config.blocks
         )
 
+    def wide(self) -> list[nn.Module]:
+        """See `Head.wide`."""
+        return [self.leave]
+
     def loss(
         self, context: Context, actions: Tensor, mask: Tensor, *, generator: torch.Generator
     ) -> Tensor:

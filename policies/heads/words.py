@@ -33,12 +33,12 @@ class Vocabulary:
 
     Attributes:
         ids: int64 (S,), word of each symbol.
-        begin: words before the first symbol.
+        begin: int64 (n,), words before the first symbol.
         end: the word that ends a chunk, or -1 where all chunks have the same length.
     """
 
     ids: Tensor
-    begin: list[int]
+    begin: Tensor
     end: int
 
 
@@ -118,9 +118,9 @@ class WordsHead(Head):
         free = vocabulary.end >= 0
         given = noise.new_zeros(len(noise), 0, dtype=torch.int64)
         if pending is not None and not free:
-            symbols = torch.tensor(self.tokenizer.encode(pending), device=noise.device)
-            given = symbols.reshape(len(noise), -1)
+            given = self.tokenizer.quantize(pending).flatten(1)
         last, prefix = self._open(context, language, vocabulary, vocabulary.ids[given])
+        prefix = language.reserve(prefix, noise[0].numel() - given.shape[1])
         legal = F.pad(vocabulary.ids, (0, 1), value=vocabulary.end) if free else vocabulary.ids
         stop = len(vocabulary.ids)  # index of the end among the legal words
         chance = torch.special.ndtr(noise.float()).flatten(1)  # (B, H * A)
@@ -133,9 +133,13 @@ class WordsHead(Head):
             symbol = torch.where(ended, torch.full_like(symbol, stop), symbol)
             symbols.append(symbol)
             ended |= symbol == stop
-            if len(symbols) == longest or bool(ended.all()):
+            # Only where lengths differ is it worth waiting for the device at each word.
+            if len(symbols) == longest or (free and bool(ended.all())):
                 break
             last, prefix = language.extend(language.embed(legal[symbol].unsqueeze(1)), prefix)
+        if not free:
+            told = self.tokenizer.restore(torch.stack(symbols, 1)).unflatten(1, self.rows)
+            return commit(told, pending)
         lines = [[s for s in line if s != stop] for line in torch.stack(symbols, 1).tolist()]
         horizon, axes = self.rows
         decoded = self.tokenizer.decode(lines, horizon=horizon, axes=axes)
@@ -156,8 +160,7 @@ class WordsHead(Head):
         `given` int64 (B, n) are words to be read behind the begin text.
         """
         assert context.prefix is not None
-        begin = torch.tensor(vocabulary.begin, dtype=torch.int64, device=given.device)
-        opening = torch.cat([begin.expand(len(given), -1), given], dim=1)
+        opening = torch.cat([vocabulary.begin.expand(len(given), -1), given], dim=1)
         if opening.shape[1] == 0:
             return context.last(), context.prefix
         hidden, prefix = language.extend(language.embed(opening), context.prefix)
@@ -168,7 +171,7 @@ class WordsHead(Head):
     ) -> Tensor:
         """Hidden states (B, n + 1, D) that tell each of n + 1 words, given those before it."""
         assert context.prefix is not None
-        begin = torch.tensor(vocabulary.begin, dtype=torch.int64, device=words.device)
+        begin = vocabulary.begin
         read = torch.cat([begin.expand(len(words), -1), words], dim=1)
         if read.shape[1] == 0:
             return context.last()
@@ -195,7 +198,8 @@ class WordsHead(Head):
                     f"The tokenizer has {tokenizer.vocab_size} words, the language model's output "
                     f"layer only {self.geometry.vocabulary}; raise WordsConfig.skip."
                 )
-            begin = spell_text(tokenizer, config.begin)
+            spelled = spell_text(tokenizer, config.begin)
+            begin = torch.tensor(spelled, dtype=torch.int64, device=device)
             known = Vocabulary(ids=ids, begin=begin, end=end[0] if end else -1)
             self._vocabulary = known
         return known

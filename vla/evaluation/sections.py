@@ -65,7 +65,7 @@ def show_conditions(
     if unlike:
         note += f" {unlike} pairs do not begin with equal pictures: their scenes may differ."
     body = draw_legend(names, "chance" if chance is not None else "")
-    body += draw_intervals(rows, chance) + _make_table(head, table, numbers=range(1, 6))
+    body += draw_intervals(rows, chance) + make_table(head, table, numbers=range(1, 6))
     return make_section("Does it listen? Instruction conditions", body, note)
 
 
@@ -84,7 +84,7 @@ def show_comparison(comparison: RunComparison) -> str:
         table.append([row.task, str(pairs.n), difference, *texts, split, *tests, winner])
     head = ["", "n", "points", "Newcombe", "bootstrap", "won alone", "p", "adjusted p"]
     body = f"<p>{escape(comparison.sentence)}</p>{draw_legend(names)}{draw_intervals(chart)}"
-    body += _make_table([*head, "anytime p", "winner"], table, numbers=range(1, 9))
+    body += make_table([*head, "anytime p", "winner"], table, numbers=range(1, 9))
     note = (
         f"Same scenes and seeds. Intervals of {100 * (1 - comparison.alpha):g} %, those of single "
         "rates Wilson's of 95 %; p from the exact McNemar test, adjusted after Holm; anytime p "
@@ -135,7 +135,7 @@ def show_open_loop(name: str, result: Mapping[str, Any]) -> str:
             ]
             rows.append([axis["name"], axis["unit"], *shown, values.index(min(values)) + 2])
         head = ["axis", "unit", *(name.replace("_", " ") for name in predictors)]
-        tables[measure] = _make_table(head, rows, numbers=range(2, len(head)), best=True)
+        tables[measure] = make_table(head, rows, numbers=range(2, len(head)), best=True)
     horizon = result["horizon"]
     body = (
         f"<h3>Mean absolute error, next action</h3>{tables['l1_row_0']}"
@@ -170,20 +170,20 @@ def show_live(summary: Mapping[str, Any] | None, flight: Path | None = None) -> 
             text = f"{value:.5g}" if isinstance(value, float) else str(value)
             rows.append([name, f"{text} {unit}".strip()])
     figures = f'<div class="figures">{"".join(charts)}</div>' if charts else ""
-    table = _make_table(["", ""], rows) if rows else ""
+    table = make_table(["", ""], rows) if rows else ""
     return make_section("Live control loop", figures + table)
 
 
 def show_times(timings: Mapping[str, float] | None) -> str:
     """Seconds per stage."""
     rows = [[name, _format_seconds(seconds)] for name, seconds in (timings or {}).items()]
-    return make_section("Time per stage", _make_table(["stage", "time"], rows)) if rows else ""
+    return make_section("Time per stage", make_table(["stage", "time"], rows)) if rows else ""
 
 
 def show_provenance(values: Mapping[str, Any] | None) -> str:
     """Everything that tells where the numbers come from, nested keys joined by dots."""
     rows = [[key, str(value)] for key, value in _flatten(values or {})]
-    return make_section("Provenance", _make_table(["", ""], rows)) if rows else ""
+    return make_section("Provenance", make_table(["", ""], rows)) if rows else ""
 
 
 def make_section(title: str, body: str, note: str = "") -> str:
@@ -199,7 +199,7 @@ def _make_row(label: str, rate: Rate, colour: int) -> tuple[str, float, float, f
     return label, rate.rate, rate.low, rate.high, note, colour
 
 
-def _make_table(
+def make_table(
     head: list[str], rows: list[list[Any]], *, numbers: Iterable[int] = (), best: bool = False
 ) -> str:
     """Escaped cells; columns in `numbers` are right-aligned; with `best`, each row's last

@@ -55,16 +55,22 @@ class EdgeBins(UniformBins):
         self.edges = torch.linspace(-1, 1, bins, dtype=torch.float64)
         self.centres = (self.edges[:-1] + self.edges[1:]) / 2
 
+    def _place(self, device: torch.device) -> None:
+        """Move the tables once, so that planning on a GPU waits for no upload."""
+        if self.edges.device != device:
+            self.edges, self.centres = self.edges.to(device), self.centres.to(device)
+
     def quantize(self, actions: Tensor) -> Tensor:
         """Ids int64 in the language model's vocabulary."""
         clipped = actions.double().clamp(-1, 1)
-        edges = self.edges.to(actions.device)
-        return self.words - torch.bucketize(clipped, edges, right=True)
+        self._place(actions.device)
+        return self.words - torch.bucketize(clipped, self.edges, right=True)
 
     def restore(self, symbols: Tensor) -> Tensor:
         """Centres float32 of ids; ids outside the last 256 are taken for the nearest of them."""
         index = (self.words - symbols - 1).clamp(0, self.bins - 2)
-        return self.centres.to(symbols.device)[index].float()
+        self._place(symbols.device)
+        return self.centres[index].float()
 
 
 def decode_scalars(

@@ -5,14 +5,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from policies.backbones.language_config import PaligemmaConfig, SmolvlmConfig
 from policies.checkpoints.config import PublicConfig
 from policies.checkpoints.lerobot_export import export_lerobot
+from policies.config import VlaPolicyConfig
+from policies.heads.config_expert import ExpertConfig
+from policies.inference.random_weights import build_random
 from tests.policies.checkpoints.lerobot_samples import (
     HORIZON,
     STATE,
     make_body,
     save_public,
     scatter,
+    shrink_pi,
+    shrink_smolvla,
 )
 from vla.types import Observation
 
@@ -81,3 +87,54 @@ def test_the_whole_policy_equals_lerobot(monkeypatch, tmp_path, kind):
     pipelines = make_pre_post_processors(config, pretrained_path=str(tmp_path / "out"))
     want = plan_there((policy, *pipelines), ours, observations[0], 3)
     np.testing.assert_allclose(plans[0].actions, want, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["pi0", "smolvla"])
+def test_the_yardstick_plans_the_same(monkeypatch, kind):
+    """What `vla bench inference peers=true` times is LeRobot's class with our weights."""
+    from policies.lerobot_peer import LerobotPeer
+
+    body = make_body(kind)
+    backbone, head = make_twin(monkeypatch, kind)
+    config = VlaPolicyConfig(horizon=HORIZON, backbone=backbone, head=head)
+    ours = build_random(config, body, dtype=torch.float32, device=torch.device("cpu"))
+    peer = LerobotPeer(ours, kind)
+    observations = [make_observation(body, text, k) for k, text in enumerate(TEXTS)]
+    want, plans = (policy.act(observations, seeds=[3, 4]) for policy in (ours, peer))
+    assert peer.parameters > 1000
+    assert np.abs(want[0].actions).mean() > 0.1
+    for one, other in zip(want, plans, strict=True):
+        np.testing.assert_allclose(other.actions, one.actions, atol=2e-4, rtol=2e-4)
+
+
+def make_twin(monkeypatch, kind):
+    """Our configs of LeRobot's small model, and LeRobot shrunk to it."""
+    if kind == "smolvla":
+        shrink_smolvla(monkeypatch)
+        expert = ExpertConfig(
+            width=24, family="llama", joint_every=2, causal=True, state="none", steps=10
+        )
+        return SmolvlmConfig(size="smolvla", fit="pad_corner", state="token"), expert
+    from lerobot.policies.pi0 import modeling_pi0 as module
+    from transformers import PaliGemmaConfig
+
+    vision = shrink_pi(monkeypatch)
+    mapping = dict(module.CONFIG_MAPPING.items())
+    mapping["paligemma"] = lambda: PaliGemmaConfig(vision_config=dict(vision))
+    monkeypatch.setattr(module, "CONFIG_MAPPING", mapping)
+    sizes = {"gemma_2b": (32, 64), "gemma_300m": (16, 48)}
+    monkeypatch.setattr(
+        module,
+        "get_gemma_config",
+        lambda variant: module.GemmaConfig(sizes[variant][0], 2, sizes[variant][1], 8, 1, 8),
+    )
+    plain = module.PI0Policy.__init__
+
+    def begin(self, config, **options):
+        plain(self, config, **options)
+        eyes = self.model.paligemma_with_expert.paligemma.model.multi_modal_projector
+        eyes.linear = torch.nn.Linear(16, 32)  # LeRobot has this width of the real model in it
+
+    monkeypatch.setattr(module.PI0Policy, "__init__", begin)
+    expert = ExpertConfig(width=16, mlp=48, steps=10)
+    return PaligemmaConfig(size="pi", fit="pad_plain", state="none"), expert

@@ -31,6 +31,7 @@ class Listener:
     def __init__(self, language, favourite=None):
         self.language, self.favourite = language, favourite
         self.tokenizer, self.embed = language.tokenizer, language.embed
+        self.reserve = language.reserve
         self.lengths = []
 
     def extend(self, embedded, prefix, visible=None):
@@ -49,6 +50,29 @@ def listen(policy, **options):
     listener = Listener(context.language, **options)
     fields = {name: getattr(context, name) for name in ("tokens", "mask", "pooled", "prefix")}
     return type(context)(**fields, state=context.state, language=listener), listener
+
+
+# Reading on in place
+
+
+def test_a_prefix_with_room_reads_as_one_that_grows():
+    policy = build(WordsConfig(), backbone=BACKBONE).eval()
+    with torch.no_grad():
+        context = encode(policy, batch())
+        language, plain = context.language, context.prefix
+        roomy, length = language.reserve(plain, 4), plain.mask.shape[1]
+        kept = [key.clone() for key, _ in plain.layers]
+        for word in ([[5]], [[9, 7]], [[3]]):
+            embedded = language.embed(torch.tensor(word * 4))
+            want, plain = language.extend(embedded, plain)
+            told, roomy = language.extend(embedded, roomy)
+            np.testing.assert_allclose(told, want, atol=1e-5)
+            assert roomy.mask.shape[1] == length + 4
+            count = plain.mask.shape[1]
+            assert torch.equal(roomy.positions[:, :count], plain.positions)
+            assert torch.equal(roomy.mask.sum(1), plain.mask.sum(1))
+    for before, (key, _) in zip(kept, context.prefix.layers, strict=True):
+        assert torch.equal(key, before)  # what others may still go on from
 
 
 # Which words
