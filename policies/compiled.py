@@ -1,10 +1,11 @@
 """A policy run as its device likes it: a wrapper, for any policy of ours.
 
 On a CPU: the number of threads, channels-last convolutions, bfloat16 where the processor
-multiplies it. On a GPU: tensor cores, and torch.compile of the backbone and of the head, whose
-modes "reduce-overhead" and "max-autotune" replay CUDA graphs. Shapes are static per number of
-observations; prompts are padded to the backbone's `bucket`. The prefix is encoded once per plan
-and read by all steps of a head, with or without this wrapper.
+multiplies it, or all of the network as one OpenVINO graph. On a GPU: tensor cores, and
+torch.compile of the backbone and of the head, whose modes "reduce-overhead" and "max-autotune"
+replay CUDA graphs. Shapes are static per number of observations; prompts are padded to the
+backbone's `bucket`. The prefix is encoded once per plan and read by all steps of a head, with or
+without this wrapper.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from policies.quantize.config import RuntimeConfig
+from policies.vla_policy import VlaPolicy
 from vla.contract import Policy
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError
@@ -44,6 +46,8 @@ class CompiledPolicy:
             inner.to(memory_format=torch.channels_last)
         if runtime.compile:
             _compile(inner, runtime.compile)
+        if runtime.engine == "openvino":
+            _convert(inner, runtime, self._precision)
 
     @property
     def embodiment(self) -> Embodiment:
@@ -67,6 +71,19 @@ def _compile(inner: nn.Module, mode: str) -> None:
         )
     part.backbone.encode = torch.compile(part.backbone.encode, mode=mode)
     part.head.sample = torch.compile(part.head.sample, mode=mode)
+
+
+def _convert(inner: nn.Module, runtime: RuntimeConfig, precision: str) -> None:
+    """Let OpenVINO compute what the network computes."""
+    from policies.openvino_network import OpenvinoNetwork
+
+    part = getattr(inner, "inner", inner)
+    if not isinstance(part, VlaPolicy):
+        raise ConfigError(
+            f"{type(inner).__name__} has no OpenVINO graph; set recipe.runtime.engine=torch."
+        )
+    threads = runtime.threads or torch.get_num_threads()
+    part.think = OpenvinoNetwork(part, threads=threads, bfloat16=precision == "bfloat16")
 
 
 @contextmanager

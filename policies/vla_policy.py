@@ -196,10 +196,8 @@ class VlaPolicy(nn.Module):
             self._tell([getattr(o, what) for o in observations], state)
             for what in ("pending", "tentative")
         )
-        context = self.backbone.encode(images, texts, self._normalize_state(state))
-        if self.config.plan_words:
-            _, context = write(context, words=self.config.plan_words)
-        rows = self.head.sample(context, pending, noise, tentative=tentative)
+        normed = self._normalize_state(state)
+        rows = self.think(images, texts, normed, pending, noise, tentative)
         told = self.action_normalizer.inverse(rows.float())
         plan = to_absolute(told, state[:, -1], self._pairs)
         low = np.array([axis.low for axis in self.embodiment.action], np.float32)
@@ -209,6 +207,21 @@ class VlaPolicy(nn.Module):
             if observation.pending is not None:  # exactly, without the way there and back
                 rows[: len(observation.pending)] = observation.pending
         return actions
+
+    def think(
+        self,
+        images: dict[str, Tensor],
+        texts: list[str],
+        state: Tensor,
+        pending: Tensor | None,
+        noise: Tensor,
+        tentative: Tensor | None,
+    ) -> Tensor:
+        """The network: see `Backbone.encode` and `Head.sample`; all is normalised."""
+        context = self.backbone.encode(images, texts, state)
+        if self.config.plan_words:
+            _, context = write(context, words=self.config.plan_words)
+        return self.head.sample(context, pending, noise, tentative=tentative)
 
     def _tell(self, rows: list[Float32 | None], state: Tensor) -> Tensor | None:
         """Rows of the last plans, n times (K, A), as the head knows them; None without any."""

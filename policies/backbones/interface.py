@@ -187,8 +187,10 @@ class Backbone(nn.Module, ABC):
     Attributes:
         dim: width D of its tokens.
         shape: what heads may be built for.
+        readable: whether `encode` also takes words as numbers, from `read`.
     """
 
+    readable = False
     dim: int
     shape: ContextShape
 
@@ -198,6 +200,10 @@ class Backbone(nn.Module, ABC):
         "vocabulary", the output layer, is frozen with the language and never adapted.
         """
         return {}
+
+    def read(self, texts: list[str]) -> tuple[Tensor, ...]:
+        """B instructions as tensors (B, ...) of fixed shapes, which `encode` takes as `texts`."""
+        raise NotImplementedError
 
     @abstractmethod
     def encode(self, images: dict[str, Tensor], texts: list[str], state: Tensor) -> Context:

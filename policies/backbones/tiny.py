@@ -33,6 +33,8 @@ class TinyBackbone(Backbone):
         ConfigError: when the embodiment has no camera, or not the grounding camera.
     """
 
+    readable = True
+
     def __init__(self, config: TinyConfig, embodiment: Embodiment, *, history: int):
         super().__init__()
         self.config = config
@@ -83,14 +85,21 @@ class TinyBackbone(Backbone):
         """See `Backbone.parts`."""
         return {"vision": [self.eyes], "language": [self.text]}
 
-    def encode(self, images: dict[str, Tensor], texts: list[str], state: Tensor) -> Context:
+    def read(self, texts: list[str]) -> tuple[Tensor, ...]:
+        """See `Backbone.read`."""
+        return hash_words(texts, words=self.config.words, buckets=self.config.buckets)
+
+    def encode(
+        self, images: dict[str, Tensor], texts: list[str] | tuple[Tensor, ...], state: Tensor
+    ) -> Context:
         """See `Backbone.encode`.
 
         Labels, of the newest step: (u, v) in [-1, 1] of each named point, (B, 2), and, as
         "NAME_offset", where it is from the tool, (B, 3) in the data's unit.
         """
         size, steps = state.shape[:2]
-        text = self.text(texts)  # (B, C)
+        ids, mask = texts if isinstance(texts, tuple) else self.read(texts)
+        text = self.text(ids.to(state.device), mask.to(state.device))  # (B, C)
         repeated = text.repeat_interleave(steps, dim=0)  # (B * T, C)
         with_waves = _with_waves(state).flatten(0, 1)  # (B * T, ...)
         tokens, points = [], state.new_zeros(len(repeated), 0, 2)
@@ -145,16 +154,13 @@ class TextReader(nn.Module):
         self.readouts = nn.Parameter(torch.randn(readouts, _TEXT_WIDTH))
         self.mix = nn.Sequential(nn.LayerNorm(self.dim), nn.Linear(self.dim, self.dim), nn.GELU())
 
-    def forward(self, texts: list[str]) -> Tensor:
-        """B instructions to (B, dim)."""
-        ids, mask = hash_words(texts, words=self.config.words, buckets=self.config.buckets)
-        device = self.position.device
-        ids, mask = ids.to(device), mask.to(device)
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """What `hash_words` makes of B instructions to (B, dim)."""
         words = self.first(ids[..., 0]) + self.second(ids[..., 1])
         x = (words + self.position).masked_fill(~mask.unsqueeze(-1), 0.0)
         x = self.norm(x + F.gelu(self.neighbours(x.transpose(1, 2)).transpose(1, 2)))
         key, value = self.key_value(x).chunk(2, dim=-1)
-        query = self.readouts.expand(len(texts), -1, -1)
+        query = self.readouts.expand(len(ids), -1, -1)
         seen = F.scaled_dot_product_attention(
             query.to(key.dtype), key, value, attn_mask=mask.unsqueeze(1)
         )

@@ -66,7 +66,9 @@ def test_words_reach_vision_from_the_start():
     """FiLM starts near the identity, but not at it: the features already differ by text."""
     backbone = build()
     image = torch.randint(0, 256, (1, 16, 16, 3), dtype=torch.uint8).expand(2, -1, -1, -1)
-    features = backbone.eyes["front"].look(image, backbone.text(["red cube", "blue plate"]))
+    features = backbone.eyes["front"].look(
+        image, backbone.text(*backbone.read(["red cube", "blue plate"]))
+    )
     difference = (features[0] - features[1]).norm() / features[0].norm()
     assert 1e-3 < difference < 0.3
 
