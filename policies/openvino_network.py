@@ -116,7 +116,7 @@ def _require_traceable(policy: VlaPolicy) -> None:
         )
     if device.type != "cpu":
         raise ConfigError(
-            f"engine=openvino is for CPUs, the policy is on {device}: set device=cpu."
+            f"engine=openvino is for CPUs, not for {device}: set device=cpu."
         )
     for name, layer in policy.named_modules():
         if isinstance(layer, Int4WeightLinear | Float8Linear):
