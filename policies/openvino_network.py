@@ -115,9 +115,7 @@ def _require_traceable(policy: VlaPolicy) -> None:
             f"have one: {', '.join(_HEADS)}."
         )
     if device.type != "cpu":
-        raise ConfigError(
-            f"engine=openvino is for CPUs, not for {device}: set device=cpu."
-        )
+        raise ConfigError(f"engine=openvino is for CPUs, not for {device}: set device=cpu.")
     for name, layer in policy.named_modules():
         if isinstance(layer, Int4WeightLinear | Float8Linear):
             raise ConfigError(
