@@ -145,20 +145,7 @@ def _flatten(parts: Any) -> list[Tensor]:
 
 def _compile(network: nn.Module, inputs: list[Tensor], threads: int, precision: str) -> Any:
     """Trace, convert, compile: an OpenVINO inference request."""
-    try:
-        import openvino
-    except ImportError as error:
-        raise ConfigError(
-            "recipe.runtime.engine=openvino needs OpenVINO: pip install 'vla-stack[quantize]', "
-            "or set recipe.runtime.engine=torch."
-        ) from error
-    with torch.no_grad(), warnings.catch_warnings():
-        # the shapes it warns of are static here, and `_require_alike` looks at the result
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
-        traced = torch.jit.trace(network.eval(), tuple(inputs), check_trace=False)
-        shapes = [tuple(part.shape) for part in inputs]
-        model = openvino.convert_model(traced, example_input=tuple(inputs), input=shapes)
+    openvino = _import_openvino()
     rounds = any(isinstance(layer, Int8Linear) for layer in network.modules())
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -166,4 +153,32 @@ def _compile(network: nn.Module, inputs: list[Tensor], threads: int, precision: 
         "INFERENCE_PRECISION_HINT": precision,
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": _GROUP if rounds else 0,
     }
+    model = _convert(openvino, network, inputs)
     return openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+
+
+def _convert(openvino: Any, network: nn.Module, inputs: list[Tensor]) -> Any:
+    """An OpenVINO model of static shapes.
+
+    Wart: `convert_model` tells its maker over the internet that it was used, unless
+    `opt_in_out --opt_out` was run once. The front end for torch, used by itself, would not, but
+    it was seen to turn 8-bit codes into floats.
+    """
+    with torch.no_grad(), warnings.catch_warnings():
+        # the shapes it warns of are static here, and `_require_alike` looks at the result
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced = torch.jit.trace(network.eval(), tuple(inputs), check_trace=False)
+        shapes = [tuple(part.shape) for part in inputs]
+        return openvino.convert_model(traced, example_input=tuple(inputs), input=shapes)
+
+
+def _import_openvino() -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise ConfigError(
+            "recipe.runtime.engine=openvino needs OpenVINO: pip install 'vla-stack[quantize]', "
+            "or set recipe.runtime.engine=torch."
+        ) from error
+    return openvino

@@ -119,7 +119,7 @@ def test_a_loss_in_closed_loop_is_rejected(job, monkeypatch):
         verb.main(replace(job, closed_loop=True))
 
 
-@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.parametrize("engine", ["torch", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_a_runtime_comes_back_with_the_checkpoint(job, engine):
     if engine == "openvino":
         pytest.importorskip("openvino", reason="OpenVINO is not installed (extra: quantize)")
