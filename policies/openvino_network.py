@@ -161,8 +161,8 @@ def _convert(openvino: Any, network: nn.Module, inputs: list[Tensor]) -> Any:
     """An OpenVINO model of static shapes.
 
     Wart: `convert_model` tells its maker over the internet that it was used, unless
-    `opt_in_out --opt_out` was run once. The front end for torch, used by itself, would not, but
-    it was seen to turn 8-bit codes into floats.
+    `opt_in_out --opt_out` was run once. Its front end for torch would not, and takes half the
+    time; it was not yet tried whether large layers then stay in 8 bits.
     """
     with torch.no_grad(), warnings.catch_warnings():
         # the shapes it warns of are static here, and `_require_alike` looks at the result
