@@ -1,9 +1,9 @@
 """A policy run as its device likes it: a wrapper, for any policy of ours.
 
 On a CPU: the number of threads, channels-last convolutions, bfloat16 where the processor
-multiplies it. Anywhere: torch.compile of the whole plan, from uint8 pictures to actions in the
-body's units. On a GPU the modes "reduce-overhead" and "max-autotune" also record it as one CUDA
-graph, which the host only has to start:
+multiplies it, or the whole plan as one OpenVINO graph. Anywhere: torch.compile of the whole plan,
+from uint8 pictures to actions in the body's units. On a GPU the modes "reduce-overhead" and
+"max-autotune" also record it as one CUDA graph, which the host only has to start:
 
     host   stack, words to ids ──▶ pinned memory ─┐                            ┌──▶ bounds
     GPU                                 fixed inputs ──▶ [one CUDA graph: resize, normalise,
@@ -64,12 +64,13 @@ class CompiledPolicy:
         if runtime.channels_last:
             inner.to(memory_format=torch.channels_last)
         part = getattr(inner, "inner", inner)  # a family's policy holds a plain one
-        if runtime.compile and not isinstance(part, VlaPolicy):
-            raise ConfigError(
-                f"{type(inner).__name__} has no head to compile; set recipe.runtime.compile=''."
-            )
         if isinstance(part, VlaPolicy):
-            part.planner = Planner(part, runtime.compile) if runtime.compile else None
+            part.planner = _make_planner(part, runtime)
+        elif runtime.compile or runtime.engine != "torch":
+            raise ConfigError(
+                f"{type(inner).__name__} has no plan to compile; set recipe.runtime.compile='' and "
+                "recipe.runtime.engine=torch."
+            )
 
     @property
     def embodiment(self) -> Embodiment:
@@ -82,6 +83,14 @@ class CompiledPolicy:
         """See `vla.contract.Policy.act`."""
         with _threads(self._runtime.threads), autocast(self._precision, self._device):
             return self.inner.act(observations, seeds=seeds)
+
+
+def _make_planner(policy: VlaPolicy, runtime: RuntimeConfig) -> Callable[[Inputs], Tensor] | None:
+    if runtime.engine == "openvino":
+        from policies.openvino_planner import OpenvinoPlanner
+
+        return OpenvinoPlanner(policy, threads=runtime.threads or torch.get_num_threads())
+    return Planner(policy, runtime.compile) if runtime.compile else None
 
 
 class Planner:

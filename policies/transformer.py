@@ -67,6 +67,7 @@ def waves(values: Tensor, count: int, *, shortest: float = 0.5) -> Tensor:
     Periods fall geometrically from 4 to `shortest`, so that numbers in [-1, 1] are told
     apart both coarsely and finely (Mildenhall et al., 2020).
     """
-    periods = torch.logspace(0, 1, count, base=shortest / 4, device=values.device) * 4
+    told = [4 * (shortest / 4) ** (index / max(1, count - 1)) for index in range(count)]
+    periods = torch.tensor(told, device=values.device)  # a constant in exported graphs
     angles = values.float().unsqueeze(-1) * (2 * torch.pi / periods)
     return torch.cat([angles.sin(), angles.cos()], dim=-1)

@@ -195,7 +195,8 @@ class VlaPolicy(nn.Module):
 
     def normalize_state(self, state: Tensor) -> Tensor:
         """States of the body's units (..., S), normalised and within limits; NaN becomes 0."""
-        normed = self.state_normalizer(state).nan_to_num(nan=0.0)  # NaN: not known, see Batch
+        normed = self.state_normalizer(state)
+        normed = normed.masked_fill(normed.isnan(), 0.0)  # NaN: not known, see Batch
         return normed.clamp(-_STATE_LIMIT, _STATE_LIMIT)
 
     def _check(self, observation: Observation) -> None:

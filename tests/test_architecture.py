@@ -27,6 +27,7 @@ HEAVY = {
     "transformers": ("policies/backbones/",),
     "peft": ("policies/peft/",),
     "diffusers": ("policies/heads/",),
+    "openvino": ("policies/openvino_planner",),
     "tokenizers": ("policies/heads/tokenizers/", "policies/backbones/word_pieces.py"),
     "lerobot": ("policies/lerobot_", "vla/data/convert/lerobot", "robot_drivers/lerobot_"),
     "mujoco": ("envs/", "robot_drivers/emulators/", "robot_drivers/kinematics",

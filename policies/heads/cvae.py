@@ -18,6 +18,8 @@ from policies.transformer import Block
 class CvaeHead(Head):
     """See the module's docstring."""
 
+    overwrites = True
+
     def __init__(self, config: CvaeConfig, *, shape: ContextShape, action_dim: int, horizon: int):
         super().__init__()
         self.config = config

@@ -79,7 +79,9 @@ class _Layer(nn.Module):
 
 def encode_time(time: Tensor, width: int) -> Tensor:
     """Sinusoids of `time` (...) in about [0, 1]: float32 (..., width), periods 4e-3 to 4."""
-    periods = 4 * torch.logspace(-3, 0, width // 2, device=time.device)
+    last = max(1, width // 2 - 1)
+    told = [4 * 10 ** (3 * index / last - 3) for index in range(width // 2)]
+    periods = torch.tensor(told, device=time.device)  # a constant in exported graphs
     angles = time.float().unsqueeze(-1) * (2 * torch.pi / periods)
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 

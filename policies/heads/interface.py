@@ -9,7 +9,14 @@ from policies.backbones.interface import Context
 
 
 class Head(nn.Module, ABC):
-    """Turns a context into a chunk of H rows of A normalised actions."""
+    """Turns a context into a chunk of H rows of A normalised actions.
+
+    Attributes:
+        overwrites: committed rows only take the place of planned ones; the rest of the plan is
+            what it would be without them.
+    """
+
+    overwrites = False
 
     def wide(self) -> list[nn.Module]:
         """Layers that may be stored in bfloat16 and then compute in it; most heads have none."""

@@ -17,6 +17,8 @@ from vla.errors import ShapeError
 class ParallelHead(Head):
     """L1 on the normalised chunk, hence about the conditional median; no noise."""
 
+    overwrites = True
+
     def __init__(
         self, config: ParallelConfig, *, shape: ContextShape, action_dim: int, horizon: int
     ):

@@ -17,6 +17,8 @@ from policies.transformer import mlp
 class RegressionHead(Head):
     """See the module's docstring."""
 
+    overwrites = True
+
     def __init__(
         self, config: RegressionConfig, *, shape: ContextShape, action_dim: int, horizon: int
     ):

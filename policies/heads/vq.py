@@ -28,6 +28,8 @@ class VqHead(Head):
         ConfigError: when the chunk has fewer numbers than there are levels to draw.
     """
 
+    overwrites = True
+
     def __init__(self, config: VqConfig, *, shape: ContextShape, action_dim: int, horizon: int):
         super().__init__()
         if config.levels > horizon * action_dim:

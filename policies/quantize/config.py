@@ -11,6 +11,7 @@ SKIPPED = (  # few weights, much precision: what enters, leaves, keeps time or p
 )  # fmt: skip
 PARTS = ("vision", "language", "head")
 PRECISIONS = ("float32", "bfloat16", "auto")
+ENGINES = ("torch", "openvino")
 COMPILE_MODES = ("", "default", "reduce-overhead", "max-autotune")
 
 
@@ -19,6 +20,7 @@ class RuntimeConfig:
     """How a deployed policy is run; see `policies.compiled`.
 
     Attributes:
+        engine: what computes backbone and head: "torch", or "openvino", one graph for a CPU.
         precision: of what is not quantized; "auto": bfloat16 where the device computes it.
         threads: CPU threads of one plan; 0 leaves them as they are.
         channels_last: lay convolutions' weights out as CPUs and tensor cores like them.
@@ -26,16 +28,22 @@ class RuntimeConfig:
             "max-autotune" record CUDA graphs.
     """
 
+    engine: str = "torch"
     precision: str = "float32"
     threads: int = 0
     channels_last: bool = False
     compile: str = ""
 
     def __post_init__(self) -> None:
+        require_choice(self, "engine", ENGINES)
         require_choice(self, "precision", PRECISIONS)
         require_choice(self, "compile", COMPILE_MODES)
         if self.threads < 0:
             raise ConfigError(f"runtime.threads is {self.threads}; give 0 or more.")
+        if self.engine != "torch" and self.compile:
+            raise ConfigError("runtime.compile is for engine=torch; leave it empty.")
+        if self.engine != "torch" and self.precision != "float32":
+            raise ConfigError("runtime.precision is for engine=torch; leave it at float32.")
 
 
 @dataclass(kw_only=True, slots=True)

@@ -99,7 +99,7 @@ class Int8Linear(Int8WeightLinear):
 
     def forward(self, x: Tensor) -> Tensor:
         """See `QuantizedLinear`."""
-        if not VNNI or x.device.type != "cpu":
+        if not VNNI or x.device.type != "cpu" or torch.jit.is_tracing():
             return super().forward(x)
         if self._packed is None:
             self._pack()
@@ -117,6 +117,8 @@ class Int8Linear(Int8WeightLinear):
 
     def multiply(self, rows: Tensor) -> Tensor:
         """See `QuantizedLinear.multiply`; one range per token."""
+        if torch.jit.is_tracing():  # an engine rounds activations in its own way
+            return super().multiply(rows)
         rows = rows.float()
         step = rows.abs().amax(1, keepdim=True).clamp_(min=1e-12).div_(127)
         whole = (rows / step).round_()

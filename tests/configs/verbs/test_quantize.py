@@ -119,8 +119,12 @@ def test_a_loss_in_closed_loop_is_rejected(job, monkeypatch):
         verb.main(replace(job, closed_loop=True))
 
 
-def test_a_runtime_comes_back_with_the_checkpoint(job):
-    recipe = Int8Config(least=LEAST, runtime=RuntimeConfig(threads=1, channels_last=True))
+@pytest.mark.parametrize("engine", ["torch", pytest.param("openvino", marks=pytest.mark.slow)])
+def test_a_runtime_comes_back_with_the_checkpoint(job, engine):
+    if engine == "openvino":
+        pytest.importorskip("openvino", reason="OpenVINO is not installed (extra: quantize)")
+    runtime = RuntimeConfig(engine=engine, threads=1, channels_last=True)
+    recipe = Int8Config(least=LEAST, runtime=runtime)
     verb.main(replace(job, recipe=recipe))
     policy = load(job.output)
     assert isinstance(policy, CompiledPolicy)
