@@ -139,7 +139,7 @@ def fly(folder: str, words: list[str]) -> None:
 
 def answer(body: dict, port: int = 0) -> None:
     """Be a `vla serve` with a wave for a policy; its own log tells the address."""
-    policy, weights = WaveOf(Embodiment.from_json(body))()
+    policy, weights = WaveOf(Embodiment.from_json(body), seconds=0.005)()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     job = ServeJob(checkpoint="wave", world=WorldConfig(), port=port)
     asyncio.run(serve.run(job, policy, weights))
