@@ -19,6 +19,7 @@ import numpy as np
 from robot_drivers.cameras import CameraSource, Frames, check_frames
 from vla.embodiment import Embodiment
 from vla.errors import RobotError, VlaError
+from vla.runtime.child import end_child
 from vla.runtime.shared_slot import SharedSlot
 
 RING = 4
@@ -126,11 +127,7 @@ class ProcessCameras:
 
     def close(self) -> None:
         """End the process and free the memory; idempotent."""
-        self._pipe.close()
-        self._process.join(2.0)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        end_child(self._pipe, self._process, patience=2.0)
         for slot in self._ring:
             slot.close()
 

@@ -1,15 +1,12 @@
 """LeRobot's cameras (OpenCV, ZMQ, RealSense, ...) as a `CameraSource`."""
 
-import pkgutil
-from importlib import import_module
 from typing import Any
 
 from robot_drivers.camera_config import LerobotCameraConfig
 from robot_drivers.cameras import Frames
+from robot_drivers.lerobot_choice import find_schema
 from robot_drivers.lerobot_device import DEVICE_ERRORS, explain
-from vla.errors import ConfigError, RobotError, UnknownChoice
-
-FOLDERS = {"intelrealsense": "realsense"}
+from vla.errors import ConfigError, RobotError
 
 
 class LerobotCameras:
@@ -61,16 +58,10 @@ class LerobotCameras:
 def _make_camera(name: str, config: LerobotCameraConfig) -> Any:
     from lerobot import cameras
 
-    known = {module.name for module in pkgutil.iter_modules(cameras.__path__)}
-    folder = FOLDERS.get(config.type, config.type)
-    if folder in known:
-        import_module(f"lerobot.cameras.{folder}")
-    choices = cameras.CameraConfig.get_known_choices()
-    if config.type not in choices:
-        raise UnknownChoice("LeRobot camera", config.type, choices)
+    schema = find_schema(cameras, cameras.CameraConfig, config.type)
     size = {"height": config.height, "width": config.width, "fps": config.fps}
     try:
-        options = cameras.CameraConfig.get_choice_class(config.type)(**size, **config.options)
+        options = schema(**size, **config.options)
         (camera,) = cameras.make_cameras_from_configs({name: options}).values()
     except (TypeError, ValueError, ImportError) as error:
         raise ConfigError(f"Camera {name!r}: LeRobot takes no such options: {error}") from error

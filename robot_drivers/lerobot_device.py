@@ -7,22 +7,23 @@ as they are; the open port gets other timeouts.
 
 import fcntl
 import math
-import pkgutil
 import termios
 import time
 from collections.abc import Callable
-from importlib import import_module
-from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from robot_drivers.config_lerobot import LerobotArmConfig
-from vla.errors import ArmStopped, ConfigError, RobotError, UnknownChoice
+from robot_drivers.lerobot_choice import find_schema, make_chosen
+from vla.errors import ArmStopped, RobotError
 
 DEVICE_ERRORS = (OSError, RuntimeError, ValueError, TypeError, IndexError, termios.error)
 """What LeRobot and its SDKs raise when a device fails (IndexError: an answer cut short)."""
 WATCHDOG_UNIT = 0.02
 OPEN_TRIES = 3
 """LeRobot sets up an arm in some 160 exchanges and gives up at the first that is lost."""
+OPEN_PATIENCE = 0.25
+"""Seconds for an answer while nothing moves yet; LeRobot's own 50 ms are short on a busy PC."""
 ALARMS = {
     "Hardware_Error_Status": {
         0: "voltage",
@@ -34,7 +35,6 @@ ALARMS = {
     "Status": {0: "voltage", 1: "encoder", 2: "overheated", 3: "current", 5: "overload"},
 }
 """Bits by register: Dynamixel X (70, emanual.robotis.com), Feetech STS (65, memory table)."""
-FOLDERS = {"so100_follower": "so_follower", "so101_follower": "so_follower"}
 
 
 def make_device(config: LerobotArmConfig) -> Any:
@@ -45,33 +45,10 @@ def make_device(config: LerobotArmConfig) -> Any:
     """
     from lerobot import robots
     from lerobot.robots.utils import make_robot_from_config
-    from lerobot.utils.import_utils import register_third_party_plugins
 
-    known = {module.name for module in pkgutil.iter_modules(robots.__path__)}
-    folder = FOLDERS.get(config.type, config.type)
-    if folder in known:
-        import_module(f"lerobot.robots.{folder}")
-    else:
-        register_third_party_plugins()
-    choices = robots.RobotConfig.get_known_choices()
-    if config.type not in choices:
-        raise UnknownChoice("LeRobot robot", config.type, {*choices, *known, *FOLDERS})
-    schema = robots.RobotConfig.get_choice_class(config.type)
-    fields = schema.__dataclass_fields__
-    wanted: dict[str, Any] = {"id": config.id}
-    if config.calibration_dir:
-        wanted["calibration_dir"] = Path(config.calibration_dir).expanduser()
-    if config.port:
-        wanted["port"] = config.port
+    schema = find_schema(robots, robots.RobotConfig, config.type)
     calm = {"disable_torque_on_disconnect": False, "use_degrees": True, "num_read_retries": 0}
-    wanted |= {key: value for key, value in calm.items() if key in fields}
-    wanted |= config.options
-    if foreign := sorted(set(wanted) - set(fields)):
-        raise ConfigError(f"{config.type} takes no {foreign}; it takes {sorted(fields)}.")
-    try:
-        return make_robot_from_config(schema(**wanted))
-    except (TypeError, ValueError, ImportError) as error:
-        raise ConfigError(f"LeRobot cannot make {config.type}: {error}") from error
+    return make_chosen(config, schema, make=make_robot_from_config, calm=calm)
 
 
 def read_scales(device: Any) -> dict[str, tuple[float, float, float]]:
@@ -142,6 +119,7 @@ def _open_bus(device: Any, config: LerobotArmConfig, remedy: str) -> None:
             f"No calibration file {device.calibration_fpath}; run {remedy}, or set robot.id "
             "and robot.calibration_dir."
         )
+    bound_waiting(bus, OPEN_PATIENCE)
     bus.connect()
     try:
         fcntl.flock(bus.port_handler.ser.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -160,7 +138,7 @@ def _open_bus(device: Any, config: LerobotArmConfig, remedy: str) -> None:
 
 
 def bound_waiting(bus: Any, timeout: float) -> None:
-    """Let no exchange on an open bus take longer than the wire needs plus `timeout` seconds."""
+    """Let no exchange on a bus take longer than the wire needs plus `timeout` seconds."""
     port = bus.port_handler
 
     def start(length: int) -> None:
@@ -169,8 +147,9 @@ def bound_waiting(bus: Any, timeout: float) -> None:
 
     port.getCurrentTime = lambda: time.monotonic() * 1e3  # the wall clock may jump
     port.setPacketTimeout = start
-    port.clearPort = port.ser.reset_input_buffer  # a late answer must not pass for a new one
-    port.ser.write_timeout = max(timeout, 0.001)
+    port.clearPort = lambda: port.ser.reset_input_buffer()  # a late answer is no new one
+    if port.ser is not None:
+        port.ser.write_timeout = max(timeout, 0.001)
 
 
 def arm_watchdog(bus: Any, seconds: float) -> bool:
@@ -226,6 +205,6 @@ def close_device(device: Any) -> None:
 
 
 def explain(error: BaseException) -> str:
-    """The first line of a library's message, ending like a sentence."""
-    text = str(error).strip().splitlines()
-    return f"{(text or [type(error).__name__])[0].rstrip('.!')}."
+    """A library's message on one line, shortened, ending like a sentence."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"{shorten(text, 200, placeholder=' ...').rstrip('.!')}."

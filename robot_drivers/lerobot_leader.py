@@ -1,17 +1,16 @@
 """A teleoperator of LeRobot as a `Hand`: leader arms joint by joint, gamepads by direction."""
 
 import math
-import pkgutil
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robot_drivers.config_teleop import LeaderConfig
+from robot_drivers.lerobot_choice import find_schema, make_chosen
 from robot_drivers.lerobot_device import (
     DEVICE_ERRORS,
+    OPEN_PATIENCE,
     bound_waiting,
     close_device,
     explain,
@@ -19,9 +18,8 @@ from robot_drivers.lerobot_device import (
     try_patiently,
 )
 from vla.embodiment import Embodiment
-from vla.errors import ConfigError, RobotError, UnknownChoice
+from vla.errors import RobotError
 
-FOLDERS = {"so100_leader": "so_leader", "so101_leader": "so_leader", "keyboard_ee": "keyboard"}
 DIRECTIONS = {"delta_x": "dx", "delta_y": "dy", "delta_z": "dz"}
 GRIPPER = {0: 0.0, 2: 1.0}
 """LeRobot's gripper commands: 0 closes, 1 stays, 2 opens."""
@@ -109,6 +107,7 @@ class Leader:
     def _open_bus(self) -> None:
         if not self._device.calibration:
             raise RobotError(f"{self._remedy()}: no {self._device.calibration_fpath}.")
+        bound_waiting(self._device.bus, OPEN_PATIENCE)
         self._device.bus.connect()
         if not self._device.bus.is_calibrated:
             raise RobotError(f"{self._remedy()}: its servos have another calibration.")
@@ -125,29 +124,7 @@ def make_teleoperator(config: LeaderConfig) -> Any:
     """LeRobot's Teleoperator. Raises UnknownChoice or ConfigError."""
     from lerobot import teleoperators
     from lerobot.teleoperators.utils import make_teleoperator_from_config
-    from lerobot.utils.import_utils import register_third_party_plugins
 
-    known = {module.name for module in pkgutil.iter_modules(teleoperators.__path__)}
-    folder = FOLDERS.get(config.type, config.type)
-    if folder in known:
-        import_module(f"lerobot.teleoperators.{folder}")
-    else:
-        register_third_party_plugins()
-    choices = teleoperators.TeleoperatorConfig.get_known_choices()
-    if config.type not in choices:
-        raise UnknownChoice("LeRobot teleoperator", config.type, {*choices, *known, *FOLDERS})
-    schema = teleoperators.TeleoperatorConfig.get_choice_class(config.type)
-    fields = schema.__dataclass_fields__
-    wanted: dict[str, Any] = {"id": config.id, **config.options}
-    if config.calibration_dir:
-        wanted["calibration_dir"] = Path(config.calibration_dir).expanduser()
-    if config.port:
-        wanted["port"] = config.port
-    if "use_degrees" in fields:
-        wanted.setdefault("use_degrees", True)
-    if foreign := sorted(set(wanted) - set(fields)):
-        raise ConfigError(f"{config.type} takes no {foreign}; it takes {sorted(fields)}.")
-    try:
-        return make_teleoperator_from_config(schema(**wanted))
-    except (TypeError, ValueError, ImportError) as error:
-        raise ConfigError(f"LeRobot cannot make {config.type}: {error}") from error
+    schema = find_schema(teleoperators, teleoperators.TeleoperatorConfig, config.type)
+    calm = {"use_degrees": True}
+    return make_chosen(config, schema, make=make_teleoperator_from_config, calm=calm)

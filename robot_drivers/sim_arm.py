@@ -23,6 +23,7 @@ from robot_drivers.limits import still_command
 from robot_drivers.plant import RING, Plant, command_fields, frame_fields, serve, state_fields
 from vla.embodiment import Embodiment
 from vla.errors import RobotError
+from vla.runtime.child import end_child
 from vla.runtime.shared_slot import SharedSlot
 from vla.types import Float32, Outcome
 
@@ -132,11 +133,7 @@ class SimArm:
 
     def close(self) -> None:
         """End the process and free the shared memory; idempotent."""
-        self._pipe.close()  # the plant's process ends when it notices
-        self._process.join(2.0)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        end_child(self._pipe, self._process, patience=2.0)
         for slot in self._slots:
             slot.close()
 

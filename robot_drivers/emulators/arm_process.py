@@ -24,6 +24,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from robot_drivers.emulators.arm_plant import ArmFaults, ArmPlant
 from vla.errors import RobotError, choose
+from vla.runtime.child import end_child
 from vla.runtime.priority import take_priority
 
 TIMEOUT = 20.0
@@ -166,11 +167,7 @@ class ArmEmulator:
 
     def close(self) -> None:
         """End the process; idempotent."""
-        self._pipe.close()
-        self._process.join(3.0)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        end_child(self._pipe, self._process, patience=3.0)
 
     def __enter__(self) -> "ArmEmulator":
         return self

@@ -7,18 +7,14 @@ and two's complement. Start it by hand:
     python -m robot_drivers.emulators.dynamixel --port /tmp/koch --calibration ~/koch.json
 """
 
-import numpy as np
-
-from robot_drivers.emulators.dynamixel_servo import MIDDLE, TICKS, Servo
-from robot_drivers.emulators.faults import Faults
+from robot_drivers.emulators.dynamixel_servo import Servo
+from robot_drivers.emulators.servo_bus import BROADCAST, Reply, ServoBus
 from robot_drivers.emulators.servo_plant import ServoPlant
 
 PING, READ, WRITE, REG_WRITE, ACTION, REBOOT = 1, 2, 3, 4, 5, 8
 STATUS, SYNC_READ, SYNC_WRITE, FAST_SYNC_READ = 0x55, 0x82, 0x83, 0x8A
-BROADCAST = 0xFE
 HEADER = b"\xff\xff\xfd\x00"
 LENGTH_ERROR = 5
-BAUDS = (9_600, 57_600, 115_200, 1_000_000, 2_000_000, 3_000_000, 4_000_000)
 
 
 def _crc_table() -> list[int]:
@@ -59,49 +55,22 @@ def pack(number: int, body: bytes) -> bytes:
     return packet + crc16(packet).to_bytes(2, "little")
 
 
-class DynamixelBus:
-    """All servos of one arm; implements `serial_line.Servos`."""
+class DynamixelBus(ServoBus[Servo]):
+    """The servos of a Koch follower."""
+
+    bauds = (9_600, 57_600, 115_200, 1_000_000, 2_000_000, 3_000_000, 4_000_000)
+    baud_register = 8
 
     def __init__(self, plant: ServoPlant):
-        self.plant = plant
-        self.servos = [Servo(plant, index) for index in range(len(plant.names))]
-        self.faults = Faults()
-        self._pending = b""
+        super().__init__(plant, Servo)
         self._now = 0.0
-
-    def calibrate(self) -> dict[str, dict[str, int]]:
-        """Store each joint's range as limits; returns what LeRobot keeps in its file."""
-        table = {}
-        for index, servo in enumerate(self.servos):
-            plant = self.plant
-            ends = np.array([plant.low[index], plant.high[index]]) * TICKS / (2 * np.pi)
-            low, high = (MIDDLE + np.trunc(ends)).astype(int).tolist()
-            servo.write(48, high.to_bytes(4, "little") + low.to_bytes(4, "little"))
-            table[plant.names[index]] = {
-                "id": servo.id, "drive_mode": 0, "homing_offset": 0,
-                "range_min": low, "range_max": high,
-            }  # fmt: skip
-        return table
-
-    def power_cycle(self) -> None:
-        """Every servo restarts."""
-        for servo in self.servos:
-            servo.restart()
 
     def advance(self, now: float) -> None:
         """Bring mechanics and watchdogs up to `now`, seconds, monotonic."""
         self._now = now
-        self.plant.advance(now)
+        super().advance(now)
         for servo in self.servos:
             servo.watch(now)
-
-    def receive(self, data: bytes, *, baud: int) -> list[tuple[bytes, float]]:
-        """See `Servos.receive`; servos set to another baud rate hear nothing."""
-        self._pending += data
-        replies: list[tuple[bytes, float]] = []
-        while (packet := self._next_packet()) is not None:
-            replies += self._execute(*packet, baud=baud)
-        return replies
 
     def _next_packet(self) -> tuple[int, int, bytes] | None:
         """Id, instruction and parameters of the next whole packet with a good CRC."""
@@ -128,13 +97,8 @@ class DynamixelBus:
             return number, body[0], body[1:]
 
     def _execute(
-        self, number: int, instruction: int, parameters: bytes, *, baud: int
-    ) -> list[tuple[bytes, float]]:
-        alive = {
-            servo.id: servo
-            for servo in self.servos
-            if servo.id not in self.faults.dead and BAUDS[servo.memory[8] % len(BAUDS)] == baud
-        }
+        self, number: int, instruction: int, parameters: bytes, *, alive: dict[int, Servo]
+    ) -> list[Reply]:
         for servo in alive.values():
             servo.hear(self._now)
         if instruction in (SYNC_READ, FAST_SYNC_READ, SYNC_WRITE):
@@ -143,17 +107,15 @@ class DynamixelBus:
             address = int.from_bytes(parameters[:2], "little")
             count = int.from_bytes(parameters[2:4], "little")
             return _together(alive, instruction, address, count, parameters[4:])
-        addressed = list(alive.values()) if number == BROADCAST else [alive.get(number)]
-        replies = []
-        for servo in addressed:
-            if servo is not None:
-                replies += _obey(servo, instruction, parameters, broadcast=number == BROADCAST)
+        replies: list[Reply] = []
+        for servo in self._addressed(number, alive):
+            replies += _obey(servo, instruction, parameters, broadcast=number == BROADCAST)
         return replies
 
 
 def _together(
     alive: dict[int, Servo], instruction: int, address: int, count: int, rest: bytes
-) -> list[tuple[bytes, float]]:
+) -> list[Reply]:
     """The instructions for many servos at once."""
     if instruction == SYNC_WRITE:
         for at in range(0, len(rest) - count, count + 1):
@@ -173,9 +135,7 @@ def _together(
     return [(packet, _delay(alive[rest[0]]))]
 
 
-def _obey(
-    servo: Servo, instruction: int, parameters: bytes, *, broadcast: bool
-) -> list[tuple[bytes, float]]:
+def _obey(servo: Servo, instruction: int, parameters: bytes, *, broadcast: bool) -> list[Reply]:
     """One servo carries one instruction out."""
     level = servo.memory[68]
     if instruction == PING:
@@ -202,7 +162,7 @@ def _delay(servo: Servo) -> float:
     return servo.memory[9] * 2e-6 + 2e-6
 
 
-def _status(servo: Servo, data: bytes, error: int = 0) -> tuple[bytes, float]:
+def _status(servo: Servo, data: bytes, error: int = 0) -> Reply:
     return pack(servo.id, bytes([STATUS, error]) + data), _delay(servo)
 
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from robot_drivers.emulators.servo_bus import MIDDLE, TICKS
 from robot_drivers.emulators.servo_plant import STALL_TORQUE, TOP_SPEED, ServoPlant
 
 RANGE_ERROR, LIMIT_ERROR, ACCESS_ERROR = 4, 6, 7
-TICKS, MIDDLE = 4096, 2048
 EEPROM_END, SIZE = 64, 148
 DRIVE_MODE, MODE, HOMING, TORQUE, WATCHDOG, GOAL = 10, 11, 20, 64, 98, 116
 STATUS, OVERLOAD = 70, 1 << 5
@@ -95,6 +95,10 @@ class Servo:
         speed = self.word(112) * VELOCITY_UNIT
         self._plant.speed[self._index] = min(speed or TOP_SPEED, TOP_SPEED)
         return 0
+
+    def limit(self, low: int, high: int) -> None:
+        """Store the ends of its range, ticks."""
+        self.write(48, high.to_bytes(4, "little") + low.to_bytes(4, "little"))
 
     def alarm(self, overload: bool) -> None:
         """Tell an overload, torque off, or tell none."""

@@ -1,42 +1,16 @@
 """Feetech STS servos on an emulated bus; LeRobot's SO-100 and SO-101 drivers run on it unmodified.
 
-Packets, registers and their meaning: Feetech's STS/SMS memory table and protocol manual;
-16-bit values are little-endian, signed ones are sign and magnitude. Start it by hand:
+Packets: Feetech's protocol manual. These servos have no watchdog. Start it by hand:
 
     python -m robot_drivers.emulators.feetech --port /tmp/so101 --calibration ~/so101.json
 """
 
-import numpy as np
-
-from robot_drivers.emulators.faults import Faults
-from robot_drivers.emulators.servo_plant import STALL_TORQUE, TOP_SPEED, ServoPlant
+from robot_drivers.emulators.feetech_servo import Servo
+from robot_drivers.emulators.servo_bus import BROADCAST, Reply, ServoBus
+from robot_drivers.emulators.servo_plant import ServoPlant
 
 PING, READ, WRITE, REG_WRITE, ACTION = 1, 2, 3, 4, 5
 SYNC_READ, SYNC_WRITE = 0x82, 0x83
-BROADCAST = 0xFE
-TICKS, MIDDLE = 4096, 2048
-EEPROM_END, PRESENT, PRESENT_END = 40, 56, 71
-TORQUE, GOAL, LOCK, MODE, HOMING = 40, 42, 55, 33, 31
-STATUS, OVERLOAD = 65, 1 << 5
-BAUDS = (1_000_000, 500_000, 250_000, 128_000, 115_200, 57_600, 38_400, 19_200)
-DEFAULT_P = 16
-FACTORY = {  # address: (bytes, value) as delivered, with LeRobot's names in the design notes
-    0: (1, 3), 1: (1, 10), 3: (2, 777), 6: (1, 0), 7: (1, 250), 8: (1, 1), 9: (2, 0), 11: (2, 4095),
-    13: (1, 70), 14: (1, 80), 15: (1, 40), 16: (2, 1000), 18: (1, 12), 19: (1, 44), 20: (1, 47),
-    21: (1, 32), 22: (1, 32), 23: (1, 0), 28: (2, 310), 31: (2, 0), 33: (1, 0), 34: (1, 20),
-    35: (1, 200), 36: (1, 80), 48: (2, 1000), 55: (1, 1), 62: (1, 74), 63: (1, 30), 85: (1, 254),
-}  # fmt: skip
-
-
-def sign_magnitude(value: int, bit: int) -> int:
-    """`value` with its sign in `bit`."""
-    return min(abs(value), (1 << bit) - 1) | ((1 << bit) if value < 0 else 0)
-
-
-def from_sign_magnitude(word: int, bit: int) -> int:
-    """Inverse of `sign_magnitude`."""
-    size = word & ((1 << bit) - 1)
-    return -size if word >> bit & 1 else size
 
 
 def checksum(body: bytes) -> int:
@@ -44,163 +18,14 @@ def checksum(body: bytes) -> int:
     return ~sum(body) & 0xFF
 
 
-class Servo:
-    """One servo: its registers, and what they do to its joint."""
+class FeetechBus(ServoBus[Servo]):
+    """The servos of an SO-100 or SO-101."""
 
-    def __init__(self, plant: ServoPlant, index: int):
-        self._plant, self._index = plant, index
-        self.memory = bytearray(128)
-        for address, (size, value) in FACTORY.items():
-            self.set_word(address, value, size)
-        self.memory[5] = index + 1
-        self._saved = bytes(self.memory)
-        self._waiting: tuple[int, bytes] | None = None
-
-    @property
-    def id(self) -> int:
-        """Its address on the bus."""
-        return self.memory[5]
-
-    def word(self, address: int, size: int = 2) -> int:
-        """The unsigned value at `address`."""
-        return int.from_bytes(self.memory[address : address + size], "little")
-
-    def set_word(self, address: int, value: int, size: int = 2) -> None:
-        """Store an unsigned value."""
-        self.memory[address : address + size] = value.to_bytes(size, "little")
-
-    def power_cycle(self) -> None:
-        """Forget all but the EEPROM; torque is off."""
-        self.memory[:] = self._saved
-        self._plant.torque[self._index] = False
-        self._apply_gains()
-
-    def read(self, address: int, count: int) -> bytes:
-        """`count` bytes as they are now."""
-        if address < PRESENT_END and address + count > PRESENT:
-            self._measure()
-        return bytes(self.memory[address : address + count]).ljust(count, b"\0")
-
-    def write(self, address: int, data: bytes) -> None:
-        """Store bytes and do what they ask for; read-only registers stay."""
-        for offset, byte in enumerate(data):
-            place = address + offset
-            if place < 5 or PRESENT <= place <= PRESENT_END or place >= len(self.memory):
-                continue
-            self.memory[place] = byte
-        touched = range(address, address + len(data))
-        if not self.memory[LOCK] and address < EEPROM_END:
-            self._saved = bytes(self.memory[:EEPROM_END]) + self._saved[EEPROM_END:]
-        if TORQUE in touched:
-            self._switch(self.memory[TORQUE])
-        if GOAL in touched:
-            if not self.memory[TORQUE]:
-                self.memory[TORQUE] = 1
-                self._switch(1)
-                self.memory[GOAL : GOAL + 2] = data[GOAL - address : GOAL - address + 2]
-            self._aim()
-        self._apply_gains()
-
-    def alarm(self, overload: bool) -> None:
-        """Tell an overload, torque off, or tell none."""
-        self.memory[STATUS] = OVERLOAD if overload else 0
-        if overload:
-            self.memory[TORQUE] = 0
-            self._switch(0)
-
-    def hold_back(self, address: int, data: bytes) -> None:
-        """REG_WRITE: keep a write until ACTION."""
-        self._waiting = address, data
-
-    def act(self) -> None:
-        """ACTION: do what REG_WRITE kept."""
-        if self._waiting is not None:
-            waiting, self._waiting = self._waiting, None
-            self.write(*waiting)
-
-    def _homing(self) -> int:
-        return from_sign_magnitude(self.word(HOMING), 11)
-
-    def _position(self) -> int:
-        raw = MIDDLE + round(self._plant.position[self._index] * TICKS / (2 * np.pi))
-        return raw - self._homing()
-
-    def _switch(self, value: int) -> None:
-        if value == 128:  # "here is the middle": set the homing offset
-            raw = self._position() + self._homing()
-            self.set_word(HOMING, sign_magnitude(raw - MIDDLE, 11))
-            self.memory[TORQUE] = 0
-            return
-        if value and not self._plant.torque[self._index]:
-            self._plant.latch(self._index)
-            self.set_word(GOAL, sign_magnitude(self._position(), 15))
-        self._plant.torque[self._index] = bool(value)
-
-    def _aim(self) -> None:
-        goal = from_sign_magnitude(self.word(GOAL), 15)
-        low, high = self.word(9), self.word(11)
-        if (low, high) != (0, TICKS - 1):
-            goal = min(max(goal, low), high)
-        self._plant.goal[self._index] = (goal + self._homing() - MIDDLE) * 2 * np.pi / TICKS
-
-    def _apply_gains(self) -> None:
-        self._plant.gain[self._index] = self.memory[21] / DEFAULT_P
-        limit = min(self.word(16), self.word(48), 1000)
-        self._plant.strength[self._index] = limit / 1000
-        speed = from_sign_magnitude(self.word(46), 15) * 2 * np.pi / TICKS
-        self._plant.speed[self._index] = min(abs(speed) or TOP_SPEED, TOP_SPEED)
-
-    def _measure(self) -> None:
-        velocity = float(self._plant.velocity[self._index])
-        load = float(self._plant.load[self._index]) / STALL_TORQUE
-        self.set_word(56, sign_magnitude(self._position(), 15))
-        self.set_word(58, sign_magnitude(round(velocity * TICKS / (2 * np.pi)), 15))
-        self.set_word(60, sign_magnitude(round(load * 1000), 10))
-        self.memory[66] = abs(velocity) > 0.02
-        self.set_word(69, sign_magnitude(round(load * 300), 15))
-
-
-class FeetechBus:
-    """All servos of one arm; implements `serial_line.Servos`."""
+    bauds = (1_000_000, 500_000, 250_000, 128_000, 115_200, 57_600, 38_400, 19_200)
+    baud_register = 6
 
     def __init__(self, plant: ServoPlant):
-        self.plant = plant
-        self.servos = [Servo(plant, index) for index in range(len(plant.names))]
-        self.faults = Faults()
-        self._pending = b""
-
-    def calibrate(self) -> dict[str, dict[str, int]]:
-        """Store each joint's range as limits; returns what LeRobot keeps in its file."""
-        table = {}
-        for index, servo in enumerate(self.servos):
-            plant = self.plant
-            ends = np.array([plant.low[index], plant.high[index]]) * TICKS / (2 * np.pi)
-            low, high = (MIDDLE + np.trunc(ends)).astype(int).tolist()
-            servo.memory[LOCK] = 0
-            servo.write(9, low.to_bytes(2, "little") + high.to_bytes(2, "little"))
-            servo.memory[LOCK] = 1
-            table[plant.names[index]] = {
-                "id": servo.id, "drive_mode": 0, "homing_offset": 0,
-                "range_min": low, "range_max": high,
-            }  # fmt: skip
-        return table
-
-    def power_cycle(self) -> None:
-        """Every servo restarts."""
-        for servo in self.servos:
-            servo.power_cycle()
-
-    def advance(self, now: float) -> None:
-        """Bring the mechanics up to `now`, seconds, monotonic; these servos have no watchdog."""
-        self.plant.advance(now)
-
-    def receive(self, data: bytes, *, baud: int) -> list[tuple[bytes, float]]:
-        """See `Servos.receive`; servos set to another baud rate hear nothing."""
-        self._pending += data
-        replies: list[tuple[bytes, float]] = []
-        while (packet := self._next_packet()) is not None:
-            replies += self._execute(*packet, baud=baud)
-        return replies
+        super().__init__(plant, Servo)
 
     def _next_packet(self) -> tuple[int, int, bytes] | None:
         """Id, instruction and parameters of the next whole packet; resynchronises on FF FF."""
@@ -226,13 +51,8 @@ class FeetechBus:
             return number, packet[4], packet[5:-1]
 
     def _execute(
-        self, number: int, instruction: int, parameters: bytes, *, baud: int
-    ) -> list[tuple[bytes, float]]:
-        alive = {
-            servo.id: servo
-            for servo in self.servos
-            if servo.id not in self.faults.dead and BAUDS[servo.memory[6] % len(BAUDS)] == baud
-        }
+        self, number: int, instruction: int, parameters: bytes, *, alive: dict[int, Servo]
+    ) -> list[Reply]:
         if instruction == SYNC_READ:
             address, count = parameters[0], parameters[1]
             asked = [alive[i] for i in parameters[2:] if i in alive]
@@ -243,17 +63,13 @@ class FeetechBus:
                 if (servo := alive.get(parameters[at])) is not None:
                     servo.write(address, parameters[at + 1 : at + 1 + count])
             return []
-        addressed = list(alive.values()) if number == BROADCAST else [alive.get(number)]
-        replies = []
-        for servo in addressed:
-            if servo is not None:
-                replies += _obey(servo, instruction, parameters, broadcast=number == BROADCAST)
+        replies: list[Reply] = []
+        for servo in self._addressed(number, alive):
+            replies += _obey(servo, instruction, parameters, broadcast=number == BROADCAST)
         return replies
 
 
-def _obey(
-    servo: Servo, instruction: int, parameters: bytes, *, broadcast: bool
-) -> list[tuple[bytes, float]]:
+def _obey(servo: Servo, instruction: int, parameters: bytes, *, broadcast: bool) -> list[Reply]:
     """One servo carries one instruction out."""
     if instruction == PING:
         return [_status(servo, b"")]
@@ -270,7 +86,7 @@ def _obey(
     return [answer] if answers else []
 
 
-def _status(servo: Servo, data: bytes) -> tuple[bytes, float]:
+def _status(servo: Servo, data: bytes) -> Reply:
     body = bytes([servo.id, len(data) + 2, 0]) + data
     return b"\xff\xff" + body + bytes([checksum(body)]), servo.memory[7] * 2e-6 + 2e-6
 

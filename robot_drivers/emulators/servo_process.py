@@ -23,6 +23,7 @@ from robot_drivers.emulators.serial_line import SerialLine
 from robot_drivers.emulators.servo_plant import ServoPlant
 from vla.errors import ConfigError, RobotError, choose
 from vla.files import write_json
+from vla.runtime.child import end_child
 from vla.runtime.priority import take_priority
 
 WAIT = 0.002
@@ -180,11 +181,7 @@ class ServoEmulator:
 
     def close(self) -> None:
         """End the process; idempotent."""
-        self._pipe.close()
-        self._process.join(2.0)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        end_child(self._pipe, self._process, patience=2.0)
 
     def _order(self, order: str, value: Any = None) -> Any:
         self._pipe.send((order, value))

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from vla.errors import RobotError
+from vla.runtime.child import end_child
 from vla.types import Uint8
 
 QUALITY = 90
@@ -173,11 +174,7 @@ class ZmqCameraEmulator:
 
     def close(self) -> None:
         """End the process; idempotent."""
-        self._pipe.close()
-        self._process.join(2.0)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        end_child(self._pipe, self._process, patience=2.0)
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ def sphere(rings):
 
 
 @given(st.integers(12, 40), st.integers(30, 600))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_reduced_ball_is_still_a_ball(rings, most):
     vertices, faces = decimate(*sphere(rings), most)
     assert len(faces) <= most

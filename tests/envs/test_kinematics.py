@@ -35,7 +35,7 @@ def forward(joints):
 
 
 @given(st.tuples(*(st.floats(low, high) for low, high in JOINT_LIMITS)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_forward_agrees_with_the_dh_product(joints):
     np.testing.assert_allclose(ARM.forward(joints).as_matrix(), forward(joints), atol=1e-9)
 

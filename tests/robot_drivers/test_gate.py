@@ -230,7 +230,7 @@ def sized(n):
     return st.lists(WILD, min_size=n, max_size=n).map(lambda v: np.array(v, np.float32))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(commands=st.lists(sized(7), min_size=1, max_size=30), age=st.floats(0, 0.3))
 def test_no_illegal_tool_command_passes(commands, age):
     config = GateConfig(linear_acceleration=2.0, angular_acceleration=5.0, latch_after=8, **BOX)
@@ -259,7 +259,7 @@ def test_no_illegal_tool_command_passes(commands, age):
         last = velocity
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     commands=st.lists(sized(7), min_size=1, max_size=30),
     follow=st.floats(0, 1),

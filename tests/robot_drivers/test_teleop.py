@@ -53,7 +53,7 @@ def follow(policy, state, ticks, start=0.0):
 
 
 @given(st.lists(st.floats(-3, 3), min_size=3, max_size=3), st.floats(-1.5, 1.5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_far_hand_is_reached_without_a_jump(goal, begin):
     config = TeleopConfig(speed=1.0, acceleration=8.0)
     rows = follow(TeleopPolicy(config, BODY, Fixed(goal)), [begin] * 3, 180)

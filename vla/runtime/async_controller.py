@@ -15,9 +15,11 @@ from collections.abc import Callable
 import numpy as np
 
 from vla.embodiment import Embodiment
-from vla.errors import RobotError, ShapeError
+from vla.errors import RobotError
+from vla.runtime.child import end_child
 from vla.runtime.config import AsyncControlConfig
-from vla.runtime.follower import PlanFollower
+from vla.runtime.controller import check_one_step
+from vla.runtime.follower import Following, PlanFollower
 from vla.runtime.keeper import keep_planning
 from vla.runtime.motion import MotionLimits
 from vla.runtime.plan_slots import UNTOLD, PlanSlots, short_hash
@@ -25,7 +27,7 @@ from vla.runtime.planner import PolicyFactory
 from vla.types import ActionChunk, Float32, Observation
 
 
-class AsyncController:
+class AsyncController(Following):
     """Implements Controller; owns the planning process. Close it when done.
 
     Attributes:
@@ -82,11 +84,7 @@ class AsyncController:
 
     def __call__(self, observation: Observation) -> Float32:
         """The command (A,) float32 due now. Raises ShapeError for more than one step."""
-        if observation.state.shape[0] != 1:
-            raise ShapeError(
-                f"A controller takes one observation step per tick, not {len(observation.state)}; "
-                "it keeps the history itself."
-            )
+        check_one_step(observation)
         self._number += 1
         self.due = self._clock()
         self._take_plan(self.due)  # first: the observation tells of the plan that is followed
@@ -103,21 +101,6 @@ class AsyncController:
     def chunk(self) -> ActionChunk | None:
         """The plan in use."""
         return self.follower.chunk
-
-    @property
-    def chunk_index(self) -> int:
-        """Plans admitted this episode, minus one."""
-        return self.follower.chunk_index
-
-    @property
-    def row(self) -> int:
-        """Row of the plan behind the last command."""
-        return self.follower.row
-
-    @property
-    def holding(self) -> bool:
-        """Whether the last command was a hold for want of a plan."""
-        return self.follower.holding
 
     def plan_age(self, now: float) -> float:
         """Seconds since the last plan was admitted."""
@@ -145,11 +128,7 @@ class AsyncController:
 
     def close(self) -> None:
         """End the processes and free the shared memory; idempotent."""
-        self._pipe.close()
-        self._keeper.join(5.0)
-        if self._keeper.is_alive():
-            self._keeper.kill()
-            self._keeper.join()
+        end_child(self._pipe, self._keeper, patience=5.0)
         self._slots.close()
 
     def _take_plan(self, now: float) -> None:

@@ -62,11 +62,7 @@ class ChunkController:
             ShapeError: for an observation with T != 1, or a plan with the wrong number of axes.
             ContractError: when `observation.time` lies before the plan's.
         """
-        if observation.state.shape[0] != 1:
-            raise ShapeError(
-                f"A controller takes one observation step per tick, not {len(observation.state)}; "
-                "it keeps the history itself."
-            )
+        check_one_step(observation)
         self._history.append(observation)
         action = None
         if not self.is_due(observation.time):
@@ -100,6 +96,15 @@ class ChunkController:
                 f"{self.embodiment.name!r} has {axes}."
             )
         return chunk
+
+
+def check_one_step(observation: Observation) -> None:
+    """Raise ShapeError unless T is 1."""
+    if len(observation.state) != 1:
+        raise ShapeError(
+            f"A controller takes one observation step per tick, not {len(observation.state)}; "
+            "it keeps the history itself."
+        )
 
 
 def refuse_relative(embodiment: Embodiment, kind: str) -> None:

@@ -147,3 +147,28 @@ class PlanFollower:
         if self.plan_age(now) > self._config.stale:
             return None
         return self._execution.row(now + self._config.action_delay)
+
+
+class Following:
+    """What a controller tells of the plan it follows.
+
+    Attributes:
+        follower: where plans become commands; tells of refusals and holds.
+    """
+
+    follower: PlanFollower
+
+    @property
+    def chunk_index(self) -> int:
+        """Plans admitted this episode, minus one."""
+        return self.follower.chunk_index
+
+    @property
+    def row(self) -> int:
+        """Row of the plan behind the last command."""
+        return self.follower.row
+
+    @property
+    def holding(self) -> bool:
+        """Whether the last command was a hold for want of a plan."""
+        return self.follower.holding

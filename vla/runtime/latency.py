@@ -12,10 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from vla.contract import Policy
-from vla.errors import ConfigError, ShapeError
+from vla.errors import ConfigError
 from vla.runtime.config import AsyncControlConfig, ControlConfig, LatencyConfig
-from vla.runtime.controller import ChunkController, chunk_seed, stack_history
-from vla.runtime.follower import PlanFollower
+from vla.runtime.controller import ChunkController, check_one_step, chunk_seed, stack_history
+from vla.runtime.follower import Following, PlanFollower
 from vla.runtime.motion import MotionLimits, Mover
 from vla.types import ActionChunk, Float32, Observation
 
@@ -104,7 +104,7 @@ class StopAndGo:
         return total
 
 
-class VirtualAsync:
+class VirtualAsync(Following):
     """The asynchronous controller with a planner on the clock of the observations.
 
     The planner takes the newest observation as soon as it is free, or `config.execute` rows
@@ -143,28 +143,9 @@ class VirtualAsync:
         self._asked, self._ready = -np.inf, -np.inf
         self._plan: ActionChunk | None = None
 
-    @property
-    def chunk_index(self) -> int:
-        """Plans admitted this episode, minus one."""
-        return self.follower.chunk_index
-
-    @property
-    def row(self) -> int:
-        """Row of the plan behind the last command."""
-        return self.follower.row
-
-    @property
-    def holding(self) -> bool:
-        """Whether the last command was a hold for want of a plan."""
-        return self.follower.holding
-
     def __call__(self, observation: Observation) -> Float32:
         """The command (A,) float32 due at `observation.time`. Raises ShapeError for T != 1."""
-        if observation.state.shape[0] != 1:
-            raise ShapeError(
-                f"A controller takes one observation step per tick, not {len(observation.state)}; "
-                "it keeps the history itself."
-            )
+        check_one_step(observation)
         now = observation.time
         self._history.append(observation)
         self._hand_over(now)

@@ -168,6 +168,7 @@ def test_initial_states_are_read_without_running_pickled_code(tmp_path):
             torch.save(value, tmp_path / "states.pruned_init")
 
         def get_task_init_states(self, number):
+            # as the package does; ours must not let it run what a stranger's file says
             return torch.load(tmp_path / "states.pruned_init")
 
     states = np.random.default_rng(0).normal(size=(4, 7))

@@ -59,7 +59,7 @@ def test_draws_are_even():
 
 
 @given(patches=st.integers(2, 30), keep=st.integers(1, 30), seed=st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_merging_keeps_the_mean_and_each_sample_alone(patches, keep, seed):
     tokens = torch.randn(3, patches, 4, generator=torch.Generator().manual_seed(seed)).double()
     merged = merge(tokens, keep)

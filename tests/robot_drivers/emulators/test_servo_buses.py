@@ -44,7 +44,7 @@ def run(bus, seconds):
 
 
 @given(st.binary(max_size=40), st.integers(1, 6))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_feetech_resynchronises_after_noise(noise, number):
     bus = feetech.FeetechBus.__new__(feetech.FeetechBus)
     bus._pending, bus.servos, bus.faults = b"", [], Faults()

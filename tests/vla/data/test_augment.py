@@ -187,7 +187,7 @@ def test_the_old_defaults_draw_as_before():
     assert all(torch.equal(out.images[name], wanted[name]) for name in wanted)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6))
 def test_identity_at_zero_strength(seed):
     generator = torch.Generator().manual_seed(seed)
@@ -203,7 +203,7 @@ def test_identity_at_zero_strength(seed):
     assert torch.equal(erase_rectangles(images, draws, 0), images)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6),
     crop=st.floats(0.4, 1),
@@ -239,7 +239,7 @@ def test_a_turn_keeps_angles_in_a_wide_picture():
     torch.testing.assert_close(moved, torch.tensor([[0.0, 1.0]]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(least=st.floats(0.05, 1), seed=st.integers(0, 10**6))
 def test_a_crop_lies_inside_the_picture(least, seed):
     draws = torch.rand((3, 5), generator=torch.Generator().manual_seed(seed))
@@ -271,7 +271,7 @@ def test_jpeg_quality_is_felt():
     assert torch.equal(out[:, 0], out[:, 1])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6))
 def test_erased_rectangles_are_bounded(seed):
     images = torch.zeros(8, 2, 40, 60, 3, dtype=torch.uint8)

@@ -128,7 +128,6 @@ def test_a_copy_needs_an_episode_and_a_free_place(jpegs, tmp_path):
 
 @settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # the fixture is a function
 )
 @given(data=st.data())

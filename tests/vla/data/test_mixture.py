@@ -89,7 +89,7 @@ def test_frequencies_match_the_weights():
     assert stats.chisquare(pairs.ravel(), expected.ravel()).pvalue > 1e-3
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     sizes=st.lists(st.integers(1, 30), min_size=1, max_size=4),
     seed=st.integers(0, 2**32 - 1),

@@ -95,9 +95,7 @@ def test_read_frames_keeps_the_order_asked_for(store):
         store.read_frames("fornt", np.array([0]))
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(frames=st.lists(st.integers(0, 27), min_size=1, max_size=40))
 def test_any_frames_in_any_order(store, frames):
     everything = np.stack([store.read_frames("front", np.array([n]))[0] for n in range(28)])

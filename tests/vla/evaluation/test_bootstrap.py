@@ -27,7 +27,7 @@ def draw(rng, n, only_first, only_second):
 
 
 @given(pairs)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_difference_lies_in_range_and_nearly_flips_sign(verdicts):
     first, second = split(verdicts)
     interval = bootstrap_difference(first, second, resamples=4000)
@@ -114,7 +114,7 @@ def test_the_interval_of_runs_covers():
 
 
 @given(st.integers(2, 6), st.integers(2, 6), st.integers(0, 1000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_improvement_is_the_mann_whitney_statistic(m, n, seed):
     rng = np.random.default_rng(seed)
     x, y = rng.integers(0, 4, (m, 3)) / 4, rng.integers(0, 4, (n, 3)) / 4

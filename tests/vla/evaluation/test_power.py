@@ -45,7 +45,7 @@ def test_unpaired_power_is_the_share_of_simulated_tests_that_reject(n, differenc
 
 
 @given(st.integers(1, 300), st.floats(0, 1), st.floats(0.01, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_power_is_a_chance_that_grows_with_the_difference(n, difference, discordance):
     power = power_paired(n, difference, discordance=discordance)
     assert -1e-12 <= power <= 1 + 1e-12
@@ -55,7 +55,7 @@ def test_power_is_a_chance_that_grows_with_the_difference(n, difference, discord
 
 
 @given(st.integers(20, 400), st.booleans(), st.floats(0.5, 0.95))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_detectable_difference_has_the_power_asked_for(n, paired, power):
     found = detectable_difference(n, paired=paired, power=power)
     test = power_paired if paired else power_unpaired
@@ -64,7 +64,7 @@ def test_the_detectable_difference_has_the_power_asked_for(n, paired, power):
 
 
 @given(st.floats(0.08, 0.9), st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_required_episodes_are_enough_and_one_fewer_is_not(difference, paired):
     test = power_paired if paired else power_unpaired
     n = required_episodes(difference, paired=paired)

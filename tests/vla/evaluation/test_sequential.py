@@ -17,7 +17,7 @@ from vla.evaluation.statistics import mcnemar_exact
 
 
 @given(st.integers(0, 30), st.integers(0, 30))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_e_value_is_the_mixture_it_claims_to_be(won, lost):
     # u = (2/pi) asin(sqrt(q)) is uniform when q follows Jeffreys' prior.
     def bet(u):

@@ -22,7 +22,7 @@ def array(*values):
     return np.array(values, np.float32)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(targets=st.lists(TARGET, min_size=1, max_size=25), brake=st.integers(0, 25))
 def test_limits_hold_for_any_targets(targets, brake):
     mover = Mover(BODY, LIMITS)

@@ -41,7 +41,7 @@ def same(left, right):
 
 
 @given(value=VALUES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_values_come_back(value):
     same(value, unpack(pack(value)))
 
@@ -127,13 +127,13 @@ def test_a_frame_above_the_limit_is_refused_unread():
 
 
 @given(frame=st.binary(max_size=400))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_random_bytes_raise_nothing_else(frame):
     check_harmless(frame)
 
 
 @given(data=st.data(), value=VALUES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_mutated_frames_raise_nothing_else(data, value):
     frame = bytearray(pack({"observation": value, "x": np.ones((2, 2), np.float32)}))
     for _ in range(data.draw(st.integers(1, 4))):
