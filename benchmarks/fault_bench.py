@@ -65,14 +65,12 @@ class Bench:
 
     Attributes:
         arm: see `fault_arm`.
-        losses: exchanges lost in a row that are bridged.
         loose: times are noted, not asserted: on a machine that has other work to do.
         soak: seconds of the longest flight.
         overran: what would have failed had it not been for `loose`.
     """
 
     arm: WiredArm
-    losses: int = 2
     loose: bool = False
     soak: float = 60.0
     overran: list[str] = field(default_factory=list)
@@ -137,7 +135,7 @@ class Bench:
         record.GROWTH, usual = growth, record.GROWTH
         log = FlightLog(path, embodiment=body, causes=CAUSES)
         world = RobotWorld(
-            BridgedRobot(arm, losses=self.losses),
+            BridgedRobot(arm, losses=arm.config.losses),
             ProcessCameras(camera, body) if camera else NoCameras(),
             gate=judge,
             log=log,

@@ -40,7 +40,8 @@ def bus_drops_out(bench: Bench) -> dict:
         assert flown.error == "RobotError", (kind, flown.error)
         assert last_state(flown) is State.FAULT
         fault = first(flown, State.FAULT, after=flown.at)
-        allowed = (bench.losses + 1) * (1 / bench.hz + bench.arm.config.io_timeout) + 0.01
+        config = bench.arm.config
+        allowed = (config.losses + 1) * (1 / bench.hz + config.io_timeout) + 0.01
         result[kind] = bench.within(f"{kind}: fault", fault, allowed)
         moved = _reconnect(bench)
         assert moved < 0.01, f"reconnecting moved the arm by {moved:.3f} rad"

@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     options, words = parser.parse_known_args()
     arm = EmulatedArm([*(LOOSE if options.loose else EMULATED), *words])
-    bench = Bench(arm=arm, losses=20 if options.loose else 2, loose=options.loose)
+    bench = Bench(arm=arm, loose=options.loose)
     moments, results, begin = random.Random(0), {"hz": bench.hz}, time.monotonic()
     try:
         for victim in options.victims:

@@ -1,6 +1,6 @@
 """A long flight at full rate: whether memory, open files or threads grow anywhere, and the timing.
 
-    python -m benchmarks.soak [--seconds 1800] [--losses 2] [robot.hz=100 ...]
+    python -m benchmarks.soak [--seconds 1800] [robot.losses=20 ...]
 
 Everything at once: camera process, control loop, planning process that asks a `vla serve` in a
 process of its own, LeRobot's SO-101 driver on an emulated bus. Every process is looked at from
@@ -18,14 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.fault_arm import EmulatedArm
+from benchmarks.fault_arm import EmulatedArm, WiredArm
 from benchmarks.fault_bench import Bench
 from benchmarks.fault_plans import FaultyCamera, with_camera
 from benchmarks.fault_victims import end, start
 from vla.errors import VlaError
 from vla.runtime.flight_figures import summary
 
-WORDS = ("robot.hz=100", "robot.io_timeout=0.012", "robot.losses=1", "robot.gate.hold_limit=3600",
+WORDS = ("robot.hz=100", "robot.io_timeout=0.012", "robot.gate.hold_limit=3600",
          "robot.gate.latch_after=1000000")  # fmt: skip
 ALLOWED = {"memory_mb": 8.0, "files": 1.0, "threads": 0.5}
 """Growth from the second to the last quarter of a soak that counts as a leak."""
@@ -77,14 +77,14 @@ def growth(samples: list[tuple[float, dict]]) -> dict[str, float]:
             "memory_mb_at_the_end": round(float(memory[-1]), 1)}  # fmt: skip
 
 
-def watch(processes: dict[str, subprocess.Popen], seconds: float) -> dict[str, list]:
-    """Samples by process until the first of `processes` has ended."""
+def watch(flight: subprocess.Popen, others: dict[str, int], seconds: float) -> dict[str, list]:
+    """Samples of `flight`, of `others` (names and pids) and of their children, until it ends."""
     samples: dict[str, list] = {}
     pause = max(0.5, seconds / 600)
-    while next(iter(processes.values())).poll() is None:
+    while flight.poll() is None:
         now = time.monotonic()
-        for name, process in processes.items():
-            for index, pid in enumerate(family(process.pid)):
+        for name, root in {"control": flight.pid, **others}.items():
+            for index, pid in enumerate(family(root)):
                 if (seen := look(pid)) is not None:
                     label = f"{name}.{index} ({pid})" if index else name
                     samples.setdefault(label, []).append((now, seen))
@@ -92,14 +92,9 @@ def watch(processes: dict[str, subprocess.Popen], seconds: float) -> dict[str, l
     return samples
 
 
-def fly(seconds: float, url: str, losses: int, words: list[str]) -> None:
+def fly(seconds: float, url: str, words: list[str]) -> None:
     """The flight; its figures go to the standard output."""
-    arm = EmulatedArm([*WORDS, *words])
-    try:
-        bench = Bench(arm=arm, losses=losses)
-        flown = bench.fly(seconds, url=url, camera=FaultyCamera())
-    finally:
-        arm.end()
+    flown = Bench(arm=WiredArm(words)).fly(seconds, url=url, camera=FaultyCamera())
     figures = summary(flown.flight)
     kept = ("ticks", "seconds", "rate_hz", "missed", "lateness_ms", "io_ms", "states", "refusals")
     told = {key: figures[key] for key in kept}
@@ -112,25 +107,24 @@ def main() -> None:
     """Serve, fly, watch, judge."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=1800.0)
-    parser.add_argument("--losses", type=int, default=2)
     parser.add_argument("--fly", default="")
     options, words = parser.parse_known_args()
     if options.fly:
-        fly(options.seconds, options.fly, options.losses, words)
+        fly(options.seconds, options.fly, words)
         return
-    probe = EmulatedArm([*WORDS, *words])
-    body = with_camera(probe.embodiment).to_json()
-    probe.end()
-    server, load = start("serve", body=body), [round(os.getloadavg()[0], 1)]
+    load, arm = [round(os.getloadavg()[0], 1)], EmulatedArm([*WORDS, *words])
+    server = start("serve", body=with_camera(arm.embodiment).to_json())
     try:
         url = re.search(r"at (ws://\S+)", server.stdout.readline().decode())[1]
-        command = [sys.executable, "-m", "benchmarks.soak", "--fly", url, "--losses",
-                   str(options.losses), "--seconds", str(options.seconds), *words]  # fmt: skip
+        command = [sys.executable, "-m", "benchmarks.soak", "--fly", url,
+                   "--seconds", str(options.seconds), *arm.words]  # fmt: skip
         flight = subprocess.Popen(command, stdout=subprocess.PIPE)
-        samples = watch({"control": flight, "server": server}, options.seconds)
+        others = {"server": server.pid, "emulator": arm.emulator.pid}
+        samples = watch(flight, others, options.seconds)
         figures = json.loads(flight.communicate()[0] or b"{}")
     finally:
         end(server)
+        arm.end()
     if not figures:
         raise VlaError("The flight ended without figures; its message is above.")
     enough = {name: kept for name, kept in samples.items() if len(kept) >= 20}

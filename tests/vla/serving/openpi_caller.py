@@ -41,11 +41,11 @@ def main(url, token=None):
     told = first.get_server_metadata()
     steps = [make_steps(told["embodiment"], seed, 4) for seed in (1, 2)]
     alone = [[caller.infer(step)["actions"] for step in each]
-             for caller, each in zip((first, connect()), steps)]  # fmt: skip
+             for caller, each in zip((first, connect()), steps, strict=True)]  # fmt: skip
     pair = [connect(), connect()]
     took, same = [], True
     for number in range(4):
-        for caller, each, wanted in zip(pair, steps, alone):
+        for caller, each, wanted in zip(pair, steps, alone, strict=True):
             begin = time.perf_counter()
             answer = caller.infer(each[number])
             took.append(time.perf_counter() - begin)
