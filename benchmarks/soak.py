@@ -121,13 +121,18 @@ def main() -> None:
         flight = subprocess.Popen(command, stdout=subprocess.PIPE)
         others = {"server": server.pid, "emulator": arm.emulator.pid}
         samples = watch(flight, others, options.seconds)
+        ended = time.monotonic()
         figures = json.loads(flight.communicate()[0] or b"{}")
     finally:
         end(server)
         arm.end()
     if not figures:
         raise VlaError("The flight ended without figures; its message is above.")
-    enough = {name: kept for name, kept in samples.items() if len(kept) >= 20}
+    flown = {  # without the start, in which libraries are loaded
+        name: [(when, seen) for when, seen in kept if when > ended - 0.9 * options.seconds]
+        for name, kept in samples.items()
+    }
+    enough = {name: kept for name, kept in flown.items() if len(kept) >= 20}
     grown = {name: growth(kept) for name, kept in enough.items()}
     leaks = [f"{name}: {key} +{entry[key]}" for name, entry in grown.items()
              for key, most in ALLOWED.items() if entry[key] > most]  # fmt: skip
