@@ -17,7 +17,7 @@ from robot_drivers.robot_world import RobotWorld
 from robot_drivers.stops import StopKey
 from tests.robot_drivers.test_gate import joint_body
 from vla.runtime.config import AsyncControlConfig
-from vla.runtime.follower import PlanFollower
+from vla.runtime.follower import Following, PlanFollower
 from vla.runtime.live import run_live
 from vla.runtime.plan_log import plan_path, read_plans
 from vla.runtime.record import FlightLog, read_flight
@@ -57,7 +57,7 @@ class Arm:
     halt = close = connect
 
 
-class FarPilot:
+class FarPilot(Following):
     """Its plans are 0.3 rad away from the arm, and come every tick."""
 
     def __init__(self, arm, limits):
@@ -73,8 +73,13 @@ class FarPilot:
         self.follower.accept(ActionChunk(actions=rows, time=observation.time), now=self.due)
         return self.follower.command(observation.state[-1], now=self.due)
 
-    def __getattr__(self, name):
-        return getattr(self.follower, name)
+    def sent(self, command):
+        self.follower.sent(command)
+
+    def plan_age(self, now):
+        return self.follower.plan_age(now)
+
+    chunk = property(lambda self: self.follower.chunk)
 
 
 class Person:
