@@ -118,24 +118,34 @@ async def send_round(url: str, frames: Frames, count: int) -> Counter:
 async def send(url: str, frames: Frames, count: int) -> Counter:
     """`count` frames one by one, over as many connections as it takes."""
     said: Counter[str] = Counter()
-    left = count
     async with aiohttp.ClientSession() as session:
-        while left:
-            async with session.ws_connect(url, max_msg_size=0) as socket:
+        while sum(said.values()) < count:
+            try:
+                socket = await session.ws_connect(url, max_msg_size=0)
+            except aiohttp.WSServerHandshakeError as error:
+                if error.status != 503:
+                    raise
+                await asyncio.sleep(0.05)  # those who left have not all been noticed yet
+                continue
+            async with socket:
                 await socket.receive()  # the metadata
-                while left:
-                    frame, left = frames.draw(), left - 1
-                    text = isinstance(frame, str)
-                    await (socket.send_str(frame) if text else socket.send_bytes(frame))
-                    if left % 50 == 0:  # gone in the middle of a request
-                        said["left"] += 1
-                        socket._response.close()
-                        break
-                    answer = await socket.receive(timeout=20)
-                    said[answer.type.name] += 1
-                    if answer.type is not aiohttp.WSMsgType.BINARY:
-                        break
+                while sum(said.values()) < count and await exchange(socket, frames.draw(), said):
+                    pass
     return said
+
+
+async def exchange(
+    socket: aiohttp.ClientWebSocketResponse, frame: bytes | str, said: Counter
+) -> bool:
+    """Send one frame and note the answer; whether the connection goes on."""
+    await (socket.send_str(frame) if isinstance(frame, str) else socket.send_bytes(frame))
+    if sum(said.values()) % 50 == 49:  # gone in the middle of a request
+        said["left"] += 1
+        socket._response.close()
+        return False
+    answer = await socket.receive(timeout=60)
+    said[answer.type.name] += 1
+    return answer.type is aiohttp.WSMsgType.BINARY
 
 
 def fuzz(frames: int, seed: int) -> dict:
