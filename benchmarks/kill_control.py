@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.fault_arm import EmulatedArm
 from benchmarks.fault_bench import Bench
-from benchmarks.fault_matrix import EMULATED, LOOSE
+from benchmarks.fault_table import EMULATED, LOOSE
 from benchmarks.fault_victims import kill_controller, kill_planner, kill_server
 from vla.errors import VlaError
 from vla.files import write_json

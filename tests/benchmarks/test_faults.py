@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 def bench():
     from benchmarks.fault_arm import EmulatedArm
     from benchmarks.fault_bench import Bench
-    from benchmarks.fault_matrix import LOOSE
+    from benchmarks.fault_table import LOOSE
 
     arm = EmulatedArm(LOOSE)
     yield Bench(arm=arm, loose=True)
@@ -24,7 +24,7 @@ def bench():
 
 @pytest.mark.parametrize("number", [9, 10])
 def test_rows_of_the_fault_matrix(bench, number):
-    from benchmarks.fault_matrix import fly_row
+    from benchmarks.fault_table import fly_row
 
     found = fly_row(bench, number)
     assert "failed" not in found, found
