@@ -7,6 +7,7 @@ a real one too: what goes wrong is then made up above the driver, where hands wo
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,10 @@ class WiredArm:
 
     Attributes:
         config: the robot's.
-        times, commands: of every write.
+        times, commands: of every write, or of the last `noted` ones.
     """
+
+    noted: int | None = None
 
     def __init__(self, words: Sequence[str]):
         """Make the driver; opens nothing."""
@@ -46,7 +49,8 @@ class WiredArm:
     def renew(self) -> None:
         """A new driver, as a new flight has it; faults end."""
         self._driver = self.config.build(None)
-        self.embodiment, self.times, self.commands = self._driver.embodiment, [], []
+        self.embodiment = self._driver.embodiment
+        self.times, self.commands = deque(maxlen=self.noted), deque(maxlen=self.noted)
         self._silent, self._pinned = 0.0, None
 
     def connect(self) -> None:
