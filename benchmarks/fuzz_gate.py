@@ -25,7 +25,9 @@ from robot_drivers.cameras import NoCameras
 from robot_drivers.causes import Cause
 from robot_drivers.config import GateConfig
 from robot_drivers.config_lerobot import So101Config
-from robot_drivers.emulators.feetech import GOAL, MIDDLE, TICKS, FeetechBus, from_sign_magnitude
+from robot_drivers.emulators.feetech import FeetechBus
+from robot_drivers.emulators.feetech_servo import GOAL, from_sign_magnitude
+from robot_drivers.emulators.servo_bus import MIDDLE, TICKS
 from robot_drivers.emulators.servo_plant import ServoPlant
 from robot_drivers.limits import TOLERANCE
 from robot_drivers.robot_world import RobotWorld
