@@ -45,7 +45,7 @@ def check_flight(flown: Flown) -> None:
     ticks = ticks[ticks["cause"] != Cause.FAULT]  # repeats the command before it; sent nothing
     sent = ticks["gated"][:, joints_of(flown.body)].astype(np.float64)
     assert np.isfinite(sent).all(), "a command was not finite"
-    commands = np.array(flown.commands)
+    commands = np.array(flown.commands).reshape(-1, len(flown.body.action))
     assert np.isfinite(commands).all(), "NaN reached the arm"
     speed = np.diff(sent, axis=0) * hz
     assert (np.abs(speed) <= gate.joint_speed * (1 + 2 * TOLERANCE)).all(), "too fast"

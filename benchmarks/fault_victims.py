@@ -33,6 +33,7 @@ from vla.errors import RobotError
 from vla.runtime.config import AsyncControlConfig
 from vla.runtime.live import run_live
 from vla.runtime.record import FlightLog, read_flight
+from vla.runtime.rollout import Tick
 from vla.runtime.states import State
 
 SAG = 0.12
@@ -132,9 +133,15 @@ def fly(folder: str, words: list[str]) -> None:
     controller = control.open(WaveOf(arm.embodiment), arm.embodiment, limits=motion_limits(gate))
     log = FlightLog(Path(folder) / "flight.vlalog", embodiment=arm.embodiment, causes=CAUSES)
     world = RobotWorld(arm, NoCameras(), gate=gate, log=log, pilot=controller)
-    sys.stdout.write("flying\n")
-    sys.stdout.flush()
-    run_live(world, controller, seed=0, log=log, seconds=60, priority=control.priority)
+
+    def tell(tick: Tick) -> None:
+        if tick.index == 0:  # before that there is nothing to kill
+            sys.stdout.write("flying\n")
+            sys.stdout.flush()
+
+    run_live(
+        world, controller, seed=0, log=log, seconds=60, priority=control.priority, progress=tell
+    )
 
 
 def answer(body: dict, port: int = 0) -> None:
