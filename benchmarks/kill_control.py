@@ -1,126 +1,77 @@
 """kill -9 at random moments: of the controller, of its planning process, of a policy server.
 
-    python -m benchmarks.kill_control [--kills 50] [--robot so101] [--hz 50] [--victims control]
+    python -m benchmarks.kill_control [--kills 50] [--victims control planner server] [words]
 
 After the controller is killed the log must be whole to its last tick, the arm under torque and
 within a step of its last command; the arm stands still until somebody starts anew, and a restart
 that nobody agrees to moves nothing. When the planning process or the server is killed the loop
-must hold, and go on being logged. Ends with one JSON line; exit status 1 when something failed.
+must hold in time, and go on being logged. Words as for `vla run`; see `fault_matrix`. Ends with
+one JSON line; exit status 1 when something failed.
 """
 
 import argparse
 import json
 import os
 import random
-import signal
-import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks import fault_matrix
-from benchmarks.fault_arm import ARMS, EmulatedArm, joints_of
-from configs.verbs.run import await_operator
-from robot_drivers.config import RobotConfig
-from vla.errors import RobotError
-from vla.runtime.record import read_flight
-from vla.runtime.states import State
+from benchmarks.fault_arm import EmulatedArm
+from benchmarks.fault_bench import Bench
+from benchmarks.fault_table import EMULATED, LOOSE
+from benchmarks.fault_victims import kill_controller, kill_planner, kill_server
+from vla.errors import VlaError
+from vla.files import write_json
 
 SPREAD = 1.5
 """Seconds over which the kills are spread."""
+VICTIMS: dict[str, Callable[..., dict]] = {
+    "control": kill_controller,
+    "planner": kill_planner,
+    "server": kill_server,
+}
 
 
-def kill_controller(hz: float, wait: float) -> dict:
-    """A controller with planning process on an arm that outlives it."""
-    arm = EmulatedArm(hz)
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="kill-"))
-        command = [sys.executable, "-m", "benchmarks.kill_control", "--fly", str(folder), "--hz",
-                   str(hz), "--port", arm.emulator.port]  # fmt: skip
-        victim = subprocess.Popen(command, stdout=subprocess.PIPE)
-        victim.stdout.readline()
-        time.sleep(wait)
-        victim.kill()
-        victim.wait()
-        victim.stdout.close()
-        ticks = (flight := read_flight(folder / "flight.vlalog")).ticks
-        assert (np.diff(ticks["seq"].astype(int)) == 1).all(), "ticks are missing"
-        time.sleep(0.4)
-        joints = joints_of(flight.embodiment)
-        settled = arm.emulator.positions()[joints]
-        off = float(np.abs(settled - ticks["gated"][-1][joints]).max()) if len(ticks) else 0.0
-        time.sleep(0.4)
-        crept = float(np.abs(arm.emulator.positions()[joints] - settled).max())
-        assert arm.torque, "torque is off"
-        assert crept < 0.01, f"moves on: {crept}"
-        assert off < fault_matrix.GATE.joint_speed / hz + 0.12, off  # and what gravity takes
+def kill_often(bench: Bench, victim: str, kills: int, moments: random.Random) -> dict:
+    """Kill it so often; failures by number, and the worst of every figure."""
+    found, failed, overran = [], [], []
+    for number in range(kills):
+        bench.overran = []
+        wait = moments.uniform(0.0, SPREAD)
         try:
-            await_operator(RobotConfig(), None)
-        except RobotError:
-            pass  # nobody is at this terminal: nothing may move
-        else:
-            raise AssertionError("a restart asked nobody")
-        return {"ticks": len(ticks), "off_rad": round(off, 4), "crept_rad": round(crept, 5)}
-    finally:
-        arm.end()
-
-
-def kill_planner(hz: float, wait: float) -> dict:
-    """The planning process, `wait` seconds into the second second."""
-
-    def strike(arm, gate, controller) -> None:
-        os.kill(controller.planner_pid, signal.SIGKILL)
-
-    fault_matrix.AT = 1.0 + wait
-    flown = fault_matrix.fly(hz, 2.5 + wait, at=strike)
-    fault_matrix.check_limits(flown)
-    hold = flown.first(State.HOLD, after=flown.events["at"])
-    assert hold is not None, "no hold"
-    assert hold <= 0.25 + 10 / hz, hold
-    assert flown.events["torque"]
-    return {"hold_after_ms": round(hold * 1e3, 1)}
-
-
-def fly_until_killed(folder: str, port: str, hz: float) -> None:
-    """The victim of `kill_controller`: an arm that somebody else emulates."""
-    arm = EmulatedArm.__new__(EmulatedArm)
-    arm.attach(port, hz)
-    fault_matrix.fly_for_ever(folder, arm)
-
-
-VICTIMS = {"control": kill_controller, "planner": kill_planner}
+            found.append(VICTIMS[victim](bench, wait=wait))
+        except (AssertionError, VlaError) as error:
+            load = round(os.getloadavg()[0], 1)
+            failed.append(f"{number} ({wait:.2f} s, load {load}): {error}")
+        overran += [f"{number}: {said}" for said in bench.overran]
+    worst = {key: max(entry[key] for entry in found) for key in (found[0] if found else {})}
+    return {"kills": kills, "failed": failed, "overran": overran, "worst": worst}
 
 
 def main() -> None:
     """Kill, look, sum up."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--hz", type=float, default=50.0)
-    parser.add_argument("--robot", choices=sorted(ARMS), default="so101")
-    parser.add_argument("--victims", nargs="+", choices=sorted(VICTIMS), default=sorted(VICTIMS))
-    parser.add_argument("--fly", default="")
-    parser.add_argument("--port", default="")
-    options = parser.parse_args()
-    fault_matrix.ROBOT[0] = options.robot
-    if options.fly:
-        fly_until_killed(options.fly, options.port, options.hz)
-        return
-    moments, results = random.Random(0), {}
-    for victim in options.victims:
-        found, failed = [], []
-        for number in range(options.kills):
-            try:
-                found.append(VICTIMS[victim](options.hz, moments.uniform(0.0, SPREAD)))
-            except AssertionError as error:
-                failed.append(f"{number}: {error}")
-        worst = {key: max(entry[key] for entry in found) for key in (found[0] if found else {})}
-        results[victim] = {"kills": options.kills, "failed": failed, "worst": worst}
-        sys.stderr.write(f"{victim}: {json.dumps(results[victim])}\n")
-    sys.stdout.write(json.dumps({"load": round(os.getloadavg()[0], 2), **results}) + "\n")
-    raise SystemExit(any(entry["failed"] for entry in results.values()))
+    parser.add_argument("--victims", nargs="+", choices=sorted(VICTIMS), default=list(VICTIMS))
+    parser.add_argument("--loose", action="store_true")
+    parser.add_argument("--output", type=Path)
+    options, words = parser.parse_known_args()
+    arm = EmulatedArm([*(LOOSE if options.loose else EMULATED), *words])
+    bench = Bench(arm=arm, loose=options.loose)
+    moments, results, begin = random.Random(0), {"hz": bench.hz}, time.monotonic()
+    try:
+        for victim in options.victims:
+            results[victim] = kill_often(bench, victim, options.kills, moments)
+            sys.stderr.write(f"{victim}: {json.dumps(results[victim])}\n")
+            if options.output:
+                write_json(options.output, results)
+    finally:
+        arm.end()
+    results |= {"load": round(os.getloadavg()[0], 2), "seconds": round(time.monotonic() - begin)}
+    sys.stdout.write(json.dumps(results) + "\n")
+    raise SystemExit(any(results[victim]["failed"] for victim in options.victims))
 
 
 if __name__ == "__main__":

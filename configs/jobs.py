@@ -6,6 +6,7 @@ from omegaconf import MISSING
 
 from envs.config import WorldConfig
 from policies.config import PolicyConfig
+from robot_drivers.config import RobotConfig
 from vla.data.config import AugmentConfig, DataConfig
 from vla.data.convert.config import SourceConfig
 from vla.evaluation.config import EvaluationConfig
@@ -129,11 +130,14 @@ class DoctorJob:
     """Check this machine: GL, GPU, cores, permissions, devices; each finding with its remedy.
 
     Attributes:
-        checkpoint: compare its contract with that of `world` as well; "": none.
-        world: what the checkpoint is meant for.
+        checkpoint: whether it speaks to `robot` is checked as well; "": none.
+        robot: an arm to look at (port, controller, calibration, cameras); it is not moved. The
+            simulated one has the body of `world`.
+        world: see `robot`.
     """
 
     checkpoint: str = ""
+    robot: RobotConfig = MISSING
     world: WorldConfig = MISSING
 
 

@@ -30,7 +30,6 @@ class LerobotArmConfig(RobotConfig):
         limits: per joint [low, high] in rad, where LeRobot has no calibration to take them from.
         hz: control rate.
         io_timeout: seconds one exchange with the bus may wait for an answer.
-        losses: exchanges lost in a row after which the arm counts as failed.
         watchdog: seconds of silence after which the servos stop by themselves, where they can
             (Dynamixel; at most 2.5); 0 for none.
         cameras: by name; their pictures are taken in a process of its own.
@@ -47,7 +46,6 @@ class LerobotArmConfig(RobotConfig):
     limits: dict[str, list[float]] = field(default_factory=dict)
     hz: float = 30.0
     io_timeout: float = 0.003
-    losses: int = 3
     watchdog: float = 0.5
     cameras: dict[str, LerobotCameraConfig] = field(default_factory=dict)
     tool: ToolConfig = field(default_factory=ToolConfig)
@@ -58,8 +56,6 @@ class LerobotArmConfig(RobotConfig):
         for name in ("hz", "io_timeout"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"robot.{name} is {getattr(self, name)}; it must be positive.")
-        if self.losses < 1:
-            raise ConfigError(f"robot.losses is {self.losses}; it must be at least 1.")
         if not 0 <= self.watchdog <= 2.54:
             raise ConfigError(f"robot.watchdog is {self.watchdog} s; give 0 to 2.54.")
 

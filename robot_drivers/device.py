@@ -1,8 +1,9 @@
-"""What `RobotWorld` asks of a robot, of a simulated scene, and of a controller that never waits."""
+"""What `RobotWorld` asks of a robot, its scene, an operator, and a pilot that never waits."""
 
 from typing import Protocol, runtime_checkable
 
 from vla.contract import Robot
+from vla.runtime.states import State
 from vla.types import Float32, Outcome
 
 
@@ -25,6 +26,30 @@ class Scene(Protocol):
 
     def outcome(self) -> Outcome:
         """How the episode stands."""
+        ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A pilot that holds when its plan is far away, until an operator agrees to go there."""
+
+    far: bool
+
+    def resume(self) -> None:
+        """The operator agrees."""
+        ...
+
+
+@runtime_checkable
+class Operator(Protocol):
+    """A person beside the robot: is shown what it does, and may let a hold end. Never waits."""
+
+    def show(self, state: State, why: str) -> None:
+        """Told every tick."""
+        ...
+
+    def resumes(self) -> bool:
+        """Whether the person has asked to go on since the last question."""
         ...
 
 

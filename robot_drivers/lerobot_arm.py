@@ -1,7 +1,7 @@
 """An arm behind one of LeRobot's drivers, as a `Robot`: SI units, capture times, typed errors.
 
-Every exchange is bounded (see `lerobot_device`). A lost answer gives the last state again,
-with its old time, so that the gate sees it age; after several in a row the arm has failed.
+Every exchange is bounded (see `lerobot_port`). A lost answer is an error: `link.BridgedRobot`
+bridges the first ones.
 Torque stays on from `connect` to `release`, over `halt`, `close` and every error: these arms
 have no brakes.
 """
@@ -64,7 +64,7 @@ class LerobotArm:
             gripper="open_is_one" if any(axis.unit == "1" for axis in axes) else "none",
         )
         self._state = self._sent = None
-        self._time, self._lost, self._looked = 0.0, 0, 0.0
+        self._time, self._looked = 0.0, 0.0
         self._open = self._watched = False
 
     @property
@@ -83,7 +83,7 @@ class LerobotArm:
         if self._name_axes() != self.embodiment.state:
             raise RobotError(f"The calibration of {self._config.id!r} has changed; begin again.")
         open_device(self._device, self._config)
-        self._open, self._state, self._sent, self._lost = True, None, None, 0
+        self._open, self._state, self._sent = True, None, None
         bus = getattr(self._device, "bus", None)
         self._watched = bool(self._config.watchdog) and "Bus_Watchdog" in next(
             iter(getattr(bus, "model_ctrl_table", {"": {}}).values())
@@ -103,11 +103,9 @@ class LerobotArm:
     def read(self) -> tuple[Float32, float]:
         """Joint positions (S,), rad (gripper 0..1, 1 is open), and when they were asked for.
 
-        After a lost answer: the last ones, with their own, older time.
-
         Raises:
             ArmStopped: when a servo has stopped by itself (overload, heat, voltage).
-            RobotError: after `losses` lost answers in a row.
+            RobotError: when the answer is lost.
         """
         self._require_open()
         asked = time.monotonic()
@@ -119,16 +117,11 @@ class LerobotArm:
                 check_alarms(self._device)
         except DEVICE_ERRORS as error:
             self._free_port()
-            self._lost += 1
-            if self._state is None or self._lost >= self._config.losses:
-                raise RobotError(
-                    f"{self._config.type} gave no state {self._lost} times in a row: "
-                    f"{explain(error)} Torque was not touched. Check power and cables; "
-                    "then connect again."
-                ) from error
-            return self._state.copy(), self._time
-        self._state = self._to_si(values)
-        self._time, self._lost = asked, 0
+            raise RobotError(
+                f"{self._config.type} gives no state: {explain(error)} Torque was not touched. "
+                "Check power and cables; then connect again."
+            ) from error
+        self._state, self._time = self._to_si(values), asked
         return self._state.copy(), self._time
 
     def write(self, action: Float32) -> Float32:

@@ -8,13 +8,13 @@ as they are; the open port gets other timeouts.
 import fcntl
 import math
 import termios
-import time
 from collections.abc import Callable
 from textwrap import shorten
 from typing import Any
 
 from robot_drivers.config_lerobot import LerobotArmConfig
 from robot_drivers.lerobot_choice import find_schema, make_chosen
+from robot_drivers.lerobot_port import bound_waiting
 from vla.errors import ArmStopped, RobotError
 
 DEVICE_ERRORS = (OSError, RuntimeError, ValueError, TypeError, IndexError, termios.error)
@@ -137,21 +137,6 @@ def _open_bus(device: Any, config: LerobotArmConfig, remedy: str) -> None:
     arm_watchdog(bus, config.watchdog)
 
 
-def bound_waiting(bus: Any, timeout: float) -> None:
-    """Let no exchange on a bus take longer than the wire needs plus `timeout` seconds."""
-    port = bus.port_handler
-
-    def start(length: int) -> None:
-        port.packet_start_time = port.getCurrentTime()
-        port.packet_timeout = port.tx_time_per_byte * (length + 3) + timeout * 1e3
-
-    port.getCurrentTime = lambda: time.monotonic() * 1e3  # the wall clock may jump
-    port.setPacketTimeout = start
-    port.clearPort = lambda: port.ser.reset_input_buffer()  # a late answer is no new one
-    if port.ser is not None:
-        port.ser.write_timeout = max(timeout, 0.001)
-
-
 def arm_watchdog(bus: Any, seconds: float) -> bool:
     """Set the servos' own watchdog; 0 switches it off. Whether they have one."""
     if not all("Bus_Watchdog" in bus.model_ctrl_table[model] for model in bus.models):
@@ -177,7 +162,7 @@ def check_alarms(device: Any) -> None:
         if not all(register in tables[model] for model in bus.models):
             continue
         bits = bus.sync_read(register, normalize=False)
-        if any(bits.values()):  # a late answer to another question looks like any alarm
+        if any(bits.values()):  # nobody should land an arm for one bad answer
             bus.port_handler.clearPort()
             again = bus.sync_read(register, normalize=False)
             bits = {motor: word & again[motor] for motor, word in bits.items()}

@@ -11,12 +11,12 @@ from robot_drivers.lerobot_choice import find_schema, make_chosen
 from robot_drivers.lerobot_device import (
     DEVICE_ERRORS,
     OPEN_PATIENCE,
-    bound_waiting,
     close_device,
     explain,
     read_scales,
     try_patiently,
 )
+from robot_drivers.lerobot_port import bound_waiting
 from vla.embodiment import Embodiment
 from vla.errors import RobotError
 

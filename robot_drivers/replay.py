@@ -117,6 +117,8 @@ class _FollowedLog:
     def command(self, tick: np.void) -> Float32:
         """What the controller says in this tick."""
         now, newest = float(tick["due"]), int(tick["chunk"])
+        if tick["resumed"]:
+            self._follower.resume()
         if newest > self._follower.chunk_index and newest in self._chunks:
             self._follower.accept(self._chunks[newest], now=now)
         return self._follower.command(np.array(tick["state"]), now=now)

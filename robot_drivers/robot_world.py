@@ -14,7 +14,7 @@ import numpy as np
 
 from robot_drivers.cameras import CameraSource, Frames, check_frames, oldest_time
 from robot_drivers.causes import CAUSES, Cause
-from robot_drivers.device import Device, Pilot, Scene
+from robot_drivers.device import Device, Operator, Pilot, Resumable, Scene
 from robot_drivers.gate import SafetyGate, Verdict
 from robot_drivers.stops import StopSource
 from vla.embodiment import Embodiment
@@ -44,6 +44,7 @@ class RobotWorld:
         log: FlightLog | None = None,
         pilot: Pilot | None = None,
         stops: Sequence[StopSource] = (),
+        operator: Operator | None = None,
         embodiment: Embodiment | None = None,
         clock: Callable[[], float] = time.monotonic,
         ticker: Ticker | None = None,
@@ -59,13 +60,14 @@ class RobotWorld:
             log: written every tick; stays open.
             pilot: the controller, when it does not wait for its plans.
             stops: emergency stops, asked before every command; closed by `close`.
+            operator: sees every state; ends holds that wait for a person.
             embodiment: the robot's at another rate of commands; None: as it is.
             clock: seconds, monotonic; shared with the robot's capture times.
             ticker: the control grid; None: the embodiment's rate.
         """
         self.embodiment: Embodiment = embodiment or robot.embodiment
         self.gate = gate
-        self._pilot, self._stops = pilot, stops
+        self._pilot, self._stops, self._operator = pilot, stops, operator
         self._robot, self._cameras, self._scene, self._log = robot, cameras, scene, log
         self._instruction, self._said = instruction, instruction
         self._clock = clock
@@ -134,6 +136,7 @@ class RobotWorld:
             self._record(verdict, sent=sent, cause=verdict.cause)
             if self._pilot is not None:
                 self._pilot.sent(verdict.sent)
+            self._attend(verdict.cause)
             if verdict.cause is Cause.ESTOP or self.gate.at_rest:
                 self._refuse_if_latched(verdict)
             self._slot = self._ticker.wait()
@@ -222,6 +225,19 @@ class RobotWorld:
             return {Cause.ESTOP: State.ESTOP, Cause.FAULT: State.FAULT}.get(latch, State.STOP)
         holding = self._pilot is not None and self._pilot.holding
         return State.RUN if cause is Cause.NONE and not holding else State.HOLD
+
+    def _attend(self, cause: Cause) -> None:
+        """Show the operator what this tick did; what he allows counts from the next one on."""
+        if self._operator is None:
+            return
+        state, pilot = self._mode(cause), self._pilot
+        far = isinstance(pilot, Resumable) and pilot.far and not cause
+        why = cause.name if cause else "FAR" if far else "PLAN"
+        self._operator.show(state, "" if state is State.RUN else why)
+        if self._operator.resumes() and far and state is State.HOLD:
+            pilot.resume()
+            if self._log is not None:
+                self._log.note(resumed=True)
 
     def _refuse_if_latched(self, verdict: Verdict | None = None) -> None:
         latch = self.gate.latch_cause

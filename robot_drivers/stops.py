@@ -53,12 +53,16 @@ class StopFile:
 
 
 class StopKey:
-    """The space bar at the terminal; the terminal gives keys one by one until `close`."""
+    """The space bar at the terminal; the terminal gives keys one by one until `close`.
+
+    Enter is kept for `resumes`: one reader for all keys.
+    """
 
     def __init__(self) -> None:
         """Takes the terminal over."""
         self._file = sys.stdin.fileno()
         self._before: list | None = termios.tcgetattr(self._file)
+        self._entered = False
         tty.setcbreak(self._file)
 
     def pressed(self) -> Cause:
@@ -67,9 +71,15 @@ class StopKey:
         while select.select([self._file], [], [], 0)[0]:
             keys = os.read(self._file, 64)
             hit |= b" " in keys
+            self._entered |= b"\r" in keys or b"\n" in keys
             if not keys:
                 break
         return Cause.ESTOP if hit else Cause.NONE
+
+    def resumes(self) -> bool:
+        """Whether Enter was hit since the last question; `pressed` reads the keys."""
+        entered, self._entered = self._entered, False
+        return entered
 
     def close(self) -> None:
         """Give the terminal back."""

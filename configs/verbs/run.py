@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
+from configs.flight_table import summarise, tabulate
 from configs.restoring import load_policy
 from configs.run_job import RunJob
 from robot_drivers.causes import CAUSES, Cause
@@ -21,13 +21,13 @@ from robot_drivers.creeping import CreepingWorld
 from robot_drivers.device import Pilot, Scene
 from robot_drivers.homing import ReturningWorld
 from robot_drivers.link import BridgedRobot, DelayedCameras
+from robot_drivers.operator_line import OperatorLine
 from robot_drivers.replay import motion_limits
 from robot_drivers.robot_world import RobotWorld
 from robot_drivers.stops import open_stops
 from vla.contract import Controller
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError, RobotError
-from vla.evaluation.statistics import wilson_interval
 from vla.files import write_json
 from vla.runtime.config import AsyncControlConfig, ControlConfig
 from vla.runtime.episode_recorder import EpisodeRecorder, open_recording
@@ -57,12 +57,17 @@ def main(job: RunJob) -> None:
     earlier = len(list(output.glob("flight-*.vlalog")))  # kept: a log is never overwritten
     with open_controller(job, body, streamed) as (controller, weights):
         facts = {"job": asdict(job), "weights_sha256": weights, "policy_body": body.to_json()}
-        facts |= tell_quantization(job.checkpoint)
-        for number in range(job.episodes):
-            logs.append(output / f"flight-{earlier + number:03d}.vlalog")
+facts |= tell_quantization(job.checkpoint)
+        while len(flights) < job.episodes:
+            logs.append(output / f"flight-{earlier + len(logs):03d}.vlalog")
             await_operator(job.robot, console)
-            seed = job.seed + number
-            flights.append(fly(job, controller, logs[-1], body=streamed, seed=seed, facts=facts))
+            seed = job.seed + len(flights)
+            try:
+                flight = fly(job, controller, logs[-1], body=streamed, seed=seed, facts=facts)
+            except RobotError as error:
+                offer_to_resume(error, job.robot, console)  # or raises it
+                continue
+            flights.append(flight)
             console.print(f"{logs[-1].name}: scheduling {flights[-1]['scheduler']}")
             if flights[-1]["reason"] in STOPPED:
                 break
@@ -140,6 +145,18 @@ def await_operator(robot: RobotConfig, console: Console) -> None:
         raise RobotError("The operator did not agree; nothing was moved.")
 
 
+def offer_to_resume(error: RobotError, robot: RobotConfig, console: Console) -> None:
+    """After a stop or a fault: show it to the operator, who is asked again before a new flight.
+
+    Raises:
+        RobotError: `error`, when nobody can be asked.
+    """
+    if robot.confirm == "none" or not sys.stdin.isatty():
+        raise error
+    console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
+    console.print("The arm holds, torque on. To fly this episode anew, clear the cause first.")
+
+
 def await_creep(robot: RobotConfig, problems: list[str]) -> None:
     """A second word, for an arm that stands outside its limits. Raises RobotError for a no."""
     console = Console()
@@ -167,6 +184,9 @@ def fly(
         log = FlightLog(path, embodiment=body, causes=CAUSES, facts=facts)
         gate = job.robot.gate.build(body)
         cameras = DelayedCameras(robot, job.robot.camera_delay)
+        stops = open_stops(job.robot)
+        operator = OperatorLine(stops)
+        stack.callback(operator.close)
         world = RobotWorld(
             BridgedRobot(robot, losses=job.robot.losses, delay=job.robot.state_delay),
             cameras,
@@ -175,7 +195,8 @@ def fly(
             scene=robot if isinstance(robot, Scene) else None,
             log=log,
             pilot=controller if isinstance(controller, Pilot) else None,
-            stops=open_stops(job.robot),
+            stops=stops,
+            operator=operator,
             embodiment=body,
         )
         if job.robot.creep:
@@ -218,45 +239,3 @@ def show_progress(
         bar.update(shown, completed=tick.index + 1, description=tick.observation.instruction)
 
     return advance
-
-
-def summarise(flights: list[dict[str, Any]]) -> dict[str, Any]:
-    """Successes with their interval, the timing over all flights, and each flight."""
-    successes = sum(flight["success"] for flight in flights)
-    seconds = sum(flight["seconds"] for flight in flights)
-    low, high = wilson_interval(successes, len(flights))
-    return {
-        "n": len(flights),
-        "successes": successes,
-        "low": low,
-        "high": high,
-        "seconds": round(seconds, 2),
-        "rate_hz": sum(f["rate_hz"] * f["seconds"] for f in flights) / seconds if seconds else 0.0,
-        "lateness_ms": {
-            key: max((f["lateness_ms"].get(key, 0.0) for f in flights), default=0.0)
-            for key in ("p50", "p99", "max")
-        },
-        "missed": sum(flight["missed"] for flight in flights),
-        "refused": sum(sum(flight["refusals"].values()) for flight in flights),
-        "flights": flights,
-    }
-
-
-def tabulate(flights: list[dict[str, Any]]) -> Table:
-    """One row per flight."""
-    table = Table(title="live control", title_justify="left")
-    heads = ("flight", "ended by", "success", "ticks", "rate", "late p99", "missed", "refused")
-    for head in heads:
-        table.add_column(head)
-    for number, flight in enumerate(flights):
-        table.add_row(
-            str(number),
-            flight["reason"],
-            "yes" if flight["success"] else "no",
-            str(flight["ticks"]),
-            f"{flight['rate_hz']:.3f} Hz",
-            f"{flight['lateness_ms'].get('p99', 0.0):.2f} ms",
-            str(flight["missed"]),
-            str(sum(flight["refusals"].values())),
-        )
-    return table

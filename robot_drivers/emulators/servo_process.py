@@ -28,7 +28,8 @@ from vla.runtime.priority import take_priority
 
 WAIT = 0.002
 PRIORITY = 20
-ANSWER_TIMEOUT = 30.0
+START_TIMEOUT, ANSWER_TIMEOUT = 180.0, 30.0
+"""Seconds; starting imports MuJoCo, on a busy machine."""
 
 
 def build_bus(kind: str) -> Any:
@@ -131,7 +132,7 @@ class ServoEmulator:
         )
         self._process.start()
         theirs.close()
-        self._receive()
+        self._receive(START_TIMEOUT)
 
     def __enter__(self) -> "ServoEmulator":
         return self
@@ -183,18 +184,23 @@ class ServoEmulator:
         """End the process; idempotent."""
         end_child(self._pipe, self._process, patience=2.0)
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return int(self._process.pid or 0)
+
     def _order(self, order: str, value: Any = None) -> Any:
         self._pipe.send((order, value))
         return self._receive()
 
-    def _receive(self) -> Any:
+    def _receive(self, timeout: float = ANSWER_TIMEOUT) -> Any:
         try:
-            if self._pipe.poll(ANSWER_TIMEOUT):
+            if self._pipe.poll(timeout):
                 return self._pipe.recv()
         except (EOFError, OSError) as error:
             self._process.join(2.0)
             raise RobotError(f"The emulator died (exit code {self._process.exitcode}).") from error
-        raise RobotError(f"The emulator gave no answer in {ANSWER_TIMEOUT:.0f} s.")
+        raise RobotError(f"The emulator gave no answer in {timeout:.0f} s.")
 
 
 def run_command(kind: str, description: str | None) -> None:

@@ -17,7 +17,7 @@ from robot_drivers.config_lerobot import (
 from robot_drivers.config_teleop import LeaderConfig
 from robot_drivers.emulators.servo_process import ServoEmulator
 from robot_drivers.emulators.zmq_camera import ZmqCameraEmulator
-from vla.errors import ConfigError, RobotError, UnknownChoice
+from vla.errors import ArmStopped, ConfigError, RobotError, UnknownChoice
 from vla.types import Observation
 
 pytest.importorskip("scservo_sdk", reason="needs vla-stack[feetech]")
@@ -100,6 +100,42 @@ def test_uncalibrated_foreign_and_busy_arms_are_refused(so101, tmp_path):
         LerobotArmConfig(**options(so101), type="so102_follower").build()
     with pytest.raises(ConfigError, match="colour"):
         So101Config(**options(so101), options={"colour": 1}).build()
+
+
+@pytest.mark.parametrize("kind", ["feetech", "dynamixel"])
+def test_late_answers_are_no_alarms(emulators, kind):
+    """A slow adapter: each answer comes when something else is asked."""
+    emulator = emulators[kind]
+    config = {"feetech": So101Config, "dynamixel": KochConfig}[kind]
+    arm = config(**options(emulator) | {"io_timeout": 0.01}).build()
+    arm.connect()
+    lost = 0
+    try:
+        for number in range(24):
+            emulator.fail(delay=0.025 if number % 3 else 0.0)
+            arm._looked = 0.0  # ask for alarms after every state
+            try:
+                arm.read()
+            except ArmStopped:
+                raise
+            except RobotError:
+                lost += 1
+    finally:
+        arm.close()
+        emulator.fail()
+    assert lost > 4
+
+
+def test_waiting_for_an_answer_sleeps(so101):
+    arm = So101Config(**options(so101)).build()
+    arm.connect()
+    so101.fail(mute=True)
+    begin = time.process_time()
+    for _ in range(3):
+        with pytest.raises(RobotError):
+            arm.read()
+    assert time.process_time() - begin < 0.1  # of 0.3 s
+    arm.close()
 
 
 def test_a_held_arm_is_not_dropped_by_connecting(emulators):

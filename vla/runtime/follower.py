@@ -24,11 +24,12 @@ class PlanFollower:
     Hold: when the last admitted plan came longer ago than `config.stale`, or reaches no
     further, the commands slow down to rest at the acceleration limit. Motion resumes by
     itself when a fresh plan is there and its action lies within `config.resume_jump` seconds
-    at full speed; from further away it stays, and an operator has to look.
+    at full speed; from further away it stays until an operator has looked and calls `resume`.
 
     Attributes:
         embodiment: of the commands: the policy's at the rate of the stream.
         holding: whether the last command was a hold.
+        far: whether it was one only because the plan is too far away: `resume` ends that.
         chunk: the last plan admitted; None before the first.
         chunk_index: how many were admitted this episode, minus one.
         refused: how many plans were refused, by reason (see `chunking.admission`).
@@ -73,7 +74,7 @@ class PlanFollower:
         self._admitted = -np.inf
         self.chunk: ActionChunk | None = None
         self.chunk_index = -1
-        self.holding = True
+        self.holding, self.far, self._agreed = True, False, False
         self._last = np.zeros(len(self._policy_body.action), np.float32)
 
     @property
@@ -118,6 +119,10 @@ class PlanFollower:
         committed = self._delay.rows(self._policy_body.hz, lead=self._config.action_delay)
         return tell(observation, self._execution, committed=committed)
 
+    def resume(self) -> None:
+        """An operator agrees: the next command may set out for a plan far away, within limits."""
+        self._agreed = True
+
     def command(self, state: Float32, *, now: float) -> Float32:
         """The command (A,) float32 to send at `now`; it takes effect `action_delay` later.
 
@@ -129,10 +134,12 @@ class PlanFollower:
             self._mover.start(np.where(self._measured >= 0, state[self._measured], 0.0))
             self._begun = True
         target = self._target(now)
+        self.far = False
         if target is not None and self.holding:
             reach = self._limits.speed * self._config.resume_jump
-            if (self._mover.distance(target) > reach).any():
-                target = None
+            self.far = bool((self._mover.distance(target) > reach).any()) and not self._agreed
+            target = None if self.far else target
+        self._agreed = False
         self.holding = target is None
         self._last = self._mover.brake() if target is None else self._mover.follow(target)
         return self._last
@@ -172,3 +179,12 @@ class Following:
     def holding(self) -> bool:
         """Whether the last command was a hold for want of a plan."""
         return self.follower.holding
+
+    @property
+    def far(self) -> bool:
+        """Whether it was one because the plan is too far away."""
+        return self.follower.far
+
+    def resume(self) -> None:
+        """See `PlanFollower.resume`."""
+        self.follower.resume()

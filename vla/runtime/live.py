@@ -1,7 +1,9 @@
 """One episode on a robot: the rollout, a way to stop it, and the flight's figures."""
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -17,6 +19,8 @@ from vla.runtime.rollout import Embodied, Tick, rollout
 from vla.types import ActionChunk, Float32, Observation
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PATIENCE = 1.0
+"""Seconds after a stop signal in which others change nothing: a robot is coming to rest."""
 
 
 def run_live(
@@ -34,7 +38,8 @@ def run_live(
     """Run until the world ends, the time or the steps are over, or a signal asks to stop.
 
     SIGINT, SIGTERM and SIGHUP end the run: with `brake` once the robot has come to rest,
-    without after the present tick; a second signal at once. However it ends, the world
+    without after the present tick. Another signal within `PATIENCE` changes nothing: people hit
+    Ctrl-C twice, and braking takes less. A later one ends it at once. However it ends, the world
     is closed (a robot halts and holds) and so is the log.
 
     Args:
@@ -55,7 +60,7 @@ def run_live(
     Raises:
         GateRefusal: when the safety gate latched.
         RobotError: when a device failed. Both after closing; the log is complete.
-        KeyboardInterrupt: on a second signal, after closing.
+        KeyboardInterrupt: on a signal that comes later than that, after closing.
     """
     plans = PlanLog(plan_path(log.path))
     noted, reason = NotedController(controller, log, plans), "steps"
@@ -141,16 +146,20 @@ class NotedController:
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Collect stop signals in a list; the second one raises KeyboardInterrupt.
+    """Collect stop signals in a list; one after `PATIENCE` raises KeyboardInterrupt.
 
     Outside the main thread Python delivers no signals, and the list stays empty.
     """
     received: list[int] = []
+    first = math.inf
 
     def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal first
         received.append(number)
-        if len(received) > 1:
+        now = time.monotonic()
+        if now - first > PATIENCE:
             raise KeyboardInterrupt
+        first = min(first, now)
 
     if threading.current_thread() is not threading.main_thread():
         yield received

@@ -22,7 +22,7 @@ from vla.embodiment import Embodiment
 from vla.errors import DataError
 from vla.runtime.states import STATES
 
-MAGIC = b"VLALOG02"
+MAGIC = b"VLALOG03"
 PAGE = 4096
 GROWTH = 4096
 """Records reserved at a time; 4096 are 3.4 minutes at 20 Hz."""
@@ -38,8 +38,8 @@ def tick_dtype(embodiment: Embodiment) -> np.dtype:
     the controller made the command for; 0: unknown), age (of state or pictures) and plan_age
     as the gate saw them, wanted (A,) the controller's command, gated (A,) what the gate made
     of it, sent (A,) what the robot took, cause (index into the header's `causes`; 0: let
-    through), latched, abrupt, chunk and row of the plan (-1: unknown), io_time (seconds
-    inside the driver).
+    through), latched, abrupt, resumed (an operator let a hold end before it), chunk and row of
+    the plan (-1: unknown), io_time (seconds inside the driver).
     """
     states, actions = len(embodiment.state), len(embodiment.action)
     cameras = len(embodiment.cameras)
@@ -64,6 +64,7 @@ def tick_dtype(embodiment: Embodiment) -> np.dtype:
             ("cause", "u1"),
             ("latched", "?"),
             ("abrupt", "?"),
+            ("resumed", "?"),
             ("state", "<f4", (states,)),
             ("wanted", "<f4", (actions,)),
             ("gated", "<f4", (actions,)),
