@@ -71,7 +71,7 @@ class TabletopConfig(WorldConfig):
 
     Attributes:
         tasks: names of tasks, see `envs.tasks`.
-        split: which combinations of words turn up, see docs/tasks.md: "all", "train",
+        split: which combinations of words turn up, see docs/tasks.md: "all", "known", "train",
             "compositional", "unseen" or "unseen_task"; the four classic tasks know "all" only.
         image_size: pixels, square, of every camera.
         cameras: some of "front", "wrist" and "side".
@@ -124,7 +124,8 @@ class TabletopConfig(WorldConfig):
         if self.split == "all":
             return
         held_out = self.split == "unseen_task"
-        allowed = [task for task in SUITE if (task in HELD_OUT_TASKS) == held_out]
+        every = self.split == "known"
+        allowed = [task for task in SUITE if every or (task in HELD_OUT_TASKS) == held_out]
         wrong = [task for task in self.tasks if task not in allowed]
         if wrong:
             raise ConfigError(
