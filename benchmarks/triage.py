@@ -110,7 +110,7 @@ class Fault:
     late: int = 0
     world_look: object = None
     control: ControlConfig = field(default_factory=ControlConfig)
-    max_steps: int = 400
+    max_steps: int = 0
     untrained: bool = False
 
     @property

@@ -218,6 +218,7 @@ class GymWorldConfig(WorldConfig):
         instruction: key of the text in the observation, or the text.
         success: key in `info`.
         hz: control rate.
+        horizon: ticks after which an environment that has no time limit of its own is ended.
         options: keyword arguments for `gymnasium.make`.
     """
 
@@ -228,6 +229,7 @@ class GymWorldConfig(WorldConfig):
     instruction: str = "instruction"
     success: str = "is_success"
     hz: float = 20.0
+    horizon: int = 1000
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -237,6 +239,8 @@ class GymWorldConfig(WorldConfig):
             raise ConfigError('cameras is empty; name at least one, e.g. {"front": "render"}.')
         if not self.hz > 0:
             raise ConfigError(f"hz is {self.hz}; it must be positive.")
+        if self.horizon < 1:
+            raise ConfigError(f"horizon is {self.horizon}; give at least one tick.")
 
     def embodiment(self) -> Embodiment:
         """What `build` will offer; it builds the first task's environment to find out."""
@@ -258,6 +262,8 @@ class GymWorldConfig(WorldConfig):
             env = gymnasium.make(task, **options)
         except (gymnasium.error.Error, ModuleNotFoundError) as error:
             raise ConfigError(f"Gymnasium does not make {task!r}: {error}") from error
+        if env.spec is None or env.spec.max_episode_steps is None:
+            env = gymnasium.wrappers.TimeLimit(env, self.horizon)
         return GymWorld(
             env,
             name=task,

@@ -26,8 +26,8 @@ class EvaluationConfig:
         batch: every inference is padded to this many observations, so that a result does
             not depend on how many workers there were. Part of what is measured.
         inference_threads: CPU threads of the policy; 0 leaves them as they are.
-        max_steps: control ticks after which an episode is stopped as a failure;
-            0: only the world ends it.
+        max_steps: control ticks after which an episode is stopped as a failure; 0 leaves it to
+            the world, whose own limit is the benchmark's or the task's.
         videos: successes and failures to film, each, per task; 0 for none.
         conditions: what to run on the same seeds (see `compare_conditions`): "given", "blank",
             "swapped", "paraphrased" (other wordings), "permuted" (another task's words);
@@ -42,7 +42,7 @@ class EvaluationConfig:
     workers: int = 2
     batch: int = 2
     inference_threads: int = 0
-    max_steps: int = 400
+    max_steps: int = 0
     videos: int = 2
     conditions: list[str] = field(default_factory=lambda: ["given"])
     launcher: str = "local"

@@ -38,7 +38,7 @@ def evaluate(
     workers: int = 2,
     batch: int = 2,
     threads: int = 0,
-    max_steps: int = 400,
+    max_steps: int = 0,
     videos: int = 0,
     provenance: dict[str, Any] | None = None,
     progress: Progress | None = None,
