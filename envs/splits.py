@@ -12,7 +12,7 @@ from envs.layout import COLOURS, SHAPES, UNSEEN_COLOURS, UNSEEN_SHAPES
 
 SPLITS = ("all", "known", "train", "compositional", "unseen", "unseen_task")
 HELD_OUT_TASKS = ("order", "stow", "swap")
-"""Tasks that `split=train` leaves out: `split=unseen_task` is these alone, with pairs of "train"."""
+"""Tasks that `split=train` leaves out: `unseen_task` is these alone, with pairs of "train"."""
 TRAINED_PAIRS = ("known", "train", "unseen_task")
 """Splits whose assignments use pairs of "train" only: of all tasks, of thirteen, of three."""
 

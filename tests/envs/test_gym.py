@@ -138,6 +138,9 @@ class Endless(Slider):
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
 
+    def __init__(self, render_mode):
+        self.render_mode = render_mode
+
     def step(self, action):
         seen, reward, ended, _, info = super().step(action)
         return seen, reward, ended, False, info
