@@ -61,7 +61,13 @@ class Disturbance:
 def record_episode(
     world: MujocoWorld, expert: Expert, *, seed: int, noise: float = 0.0
 ) -> Trajectory | None:
-    """Let `expert` play the episode of `seed`; None when it fails.
+    """Let `expert` play the episode of `seed`; None when it fails. See `play_expert`."""
+    trajectory = play_expert(world, expert, seed=seed, noise=noise)
+    return trajectory if trajectory.success else None
+
+
+def play_expert(world: MujocoWorld, expert: Expert, *, seed: int, noise: float = 0.0) -> Trajectory:
+    """Let `expert` play the episode of `seed` to its end, good or bad.
 
     Args:
         world: a tabletop world.
@@ -84,15 +90,13 @@ def record_episode(
         actions.append(world.express(action))
         labels.append(world.labels())
         observation = world.step(world.express(np.clip(disturb(action), -bound, bound)))
-    if not world.outcome().success:
-        return None
     return Trajectory(
         images={name: np.concatenate([o.images[name] for o in seen]) for name in seen[0].images},
         state=np.concatenate([o.state for o in seen]),
         action=np.stack(actions),
         instruction=seen[0].instruction,
         time=np.array([o.time for o in seen]),
-        success=True,
+        success=world.outcome().success,
         labels={name: np.stack([row[name] for row in labels]) for name in labels[0]},
         source={
             "world": "tabletop",

@@ -49,7 +49,15 @@ class Push:
 def record_benchmark_episode(
     world: BenchmarkWorld, expert: Demonstrator, *, seed: int, noise: float = 0.0
 ) -> Trajectory | None:
-    """Let `expert` play the episode of `seed`; None when it fails.
+    """Let `expert` play the episode of `seed`; None when it fails. See `play_benchmark_expert`."""
+    trajectory = play_benchmark_expert(world, expert, seed=seed, noise=noise)
+    return trajectory if trajectory.success else None
+
+
+def play_benchmark_expert(
+    world: BenchmarkWorld, expert: Demonstrator, *, seed: int, noise: float = 0.0
+) -> Trajectory:
+    """Let `expert` play the episode of `seed` to its end, good or bad.
 
     Args:
         world: of the expert's task.
@@ -73,15 +81,13 @@ def record_benchmark_episode(
         actions.append(action)
         times.append(observation.time)
         observation = world.step(push(action))
-    if not world.outcome().success:
-        return None
     return Trajectory(
         images={name: np.concatenate([seen[name] for seen in images]) for name in body.cameras},
         state=np.stack(states),
         action=np.stack(actions),
         instruction=observation.instruction,
         time=np.array(times),
-        success=True,
+        success=world.outcome().success,
         source={
             "world": body.name,
             "task": world.task,
