@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import mujoco
 import numpy as np
 
-from envs.benchmarks.world import BenchmarkWorld
+from envs.benchmarks.world import BenchmarkWorld, Labelled
 from vla.types import Float32, Trajectory, Uint8
 
 
@@ -74,12 +74,15 @@ def play_benchmark_expert(
     states: list[Float32] = []
     actions: list[Float32] = []
     times: list[float] = []
+    labels: list[Mapping[str, Float32]] = []
     while not world.outcome().ended:
         action = expert(world.simulator)
         images.append(dict(observation.images))  # drawn now: kept copies of the scene are larger
         states.append(observation.state[0])
         actions.append(action)
         times.append(observation.time)
+        if isinstance(world.simulator, Labelled):
+            labels.append(world.simulator.labels())
         observation = world.step(push(action))
     return Trajectory(
         images={name: np.concatenate([seen[name] for seen in images]) for name in body.cameras},
@@ -88,6 +91,9 @@ def play_benchmark_expert(
         instruction=observation.instruction,
         time=np.array(times),
         success=world.outcome().success,
+        labels={name: np.stack([row[name] for row in labels]) for name in labels[0]}
+        if labels
+        else {},
         source={
             "world": body.name,
             "task": world.task,

@@ -14,6 +14,7 @@ from envs.renderer import SceneRenderer
 from vla.embodiment import Camera
 from vla.errors import ContractError
 from vla.pictures import LatePictures, Pictures
+from vla.types import Float32
 
 View = str | mujoco.MjvCamera
 SPARE = 4
@@ -83,6 +84,20 @@ class SceneView:
     def _give_back(self, past: mujoco.MjData) -> None:
         if len(self._spare) < SPARE:
             self._spare.append(past)
+
+    def project(self, point: np.ndarray, name: str) -> Float32:
+        """World point (3,), metres, to (u, v) in the picture of a square named camera.
+
+        float32 (2,), u to the right and v downwards, -1 and 1 at the edges; kept within [-2, 2].
+        """
+        view = self._views[name]
+        if not isinstance(view, str):
+            raise ContractError(f"Camera {name!r} is a free one; points are told of named ones.")
+        camera = self._data.camera(view)
+        x, y, z = camera.xmat.reshape(3, 3).T @ (point - camera.xpos)
+        half = np.tan(np.radians(self._model.camera(view).fovy.item()) / 2)
+        place = np.array([x, -y]) / (half * max(-z, 1e-6))
+        return np.clip(-place if name in self._turned else place, -2.0, 2.0).astype(np.float32)
 
     def close(self) -> None:
         """Free the GL contexts; idempotent."""
