@@ -33,6 +33,10 @@ class EvaluationConfig:
             "swapped", "paraphrased" (other wordings), "permuted" (another task's words);
             "AXIS:LEVEL", e.g. "light:3", for a scene perturbed along one axis; "axes:3" for every
             axis at one level and "axes" for every axis at every level.
+        against: folder of a finished run of `vla eval` on the same scenes; a task is stopped as
+            soon as it is sure which of the two is better there (see `early`). A task that was
+            stopped has a biased rate; its verdict is what counts. "": all episodes are run.
+        alpha: chance of naming any false winner against that run.
         launcher: "local", or "ray": shards of episodes on a cluster, without films.
         address: of a running Ray cluster, e.g. "auto"; "": one on this machine.
     """
@@ -45,6 +49,8 @@ class EvaluationConfig:
     max_steps: int = 0
     videos: int = 2
     conditions: list[str] = field(default_factory=lambda: ["given"])
+    against: str = ""
+    alpha: float = 0.05
     launcher: str = "local"
     address: str = ""
 
@@ -72,6 +78,14 @@ class EvaluationConfig:
                 "evaluation.conditions names axes without what they are measured against; "
                 "add given."
             )
+
+        if self.against and (self.conditions != ["given"] or self.launcher != "local"):
+            raise ConfigError(
+                "evaluation.against stops tasks of a single local run early; give "
+                "conditions=[given] and launcher=local with it."
+            )
+        if not 0 < self.alpha < 1:
+            raise ConfigError(f"evaluation.alpha is {self.alpha}; it must lie between 0 and 1.")
 
     def list_seeds(self) -> list[int]:
         """The seeds of every task and condition."""
