@@ -39,8 +39,8 @@ class EarlyFinish:
         ]
         if lacking:
             raise DataError(
-                f"The run to compare with lacks {len(lacking)} of the episodes, {lacking[0]} first; "
-                "give tasks and seeds that it has."
+                f"The run to compare with lacks {len(lacking)} of the episodes, {lacking[0]} "
+                "first; give tasks and seeds that it has."
             )
         self._reference, self._seeds = reference, list(seeds)
         self._pairs = {
