@@ -90,8 +90,8 @@ class Bedside:
                     verdicts[variant].append(done)
                 options = {"control": self.control, "max_steps": self.max_steps}
                 for player, results in ((policy, success), (dice, floor)) if policy else ():
-                    ticks = play(world, player, seed=seed, **options)
-                    results.append(ticks[-1].outcome.success)
+                    last = play(world, player, seed=seed, **options)
+                    results.append(last.outcome.success)
         return Chain(
             experts=self.managed / max(self.tried, 1),
             replayed={name: float(np.mean(values)) for name, values in verdicts.items() if values},

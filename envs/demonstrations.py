@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import mujoco
@@ -79,7 +80,7 @@ def play_expert(world: MujocoWorld, expert: Expert, *, seed: int, noise: float =
         A Trajectory whose `action` is the expert's answer at each state, with the world's labels.
     """
     disturb = Disturbance(noise, np.random.default_rng([seed, 1]))
-    observation = world.reset(seed=seed)
+    observation = draw(world.reset(seed=seed))
     seen: list[Observation] = []
     actions: list[Float32] = []
     labels: list[dict[str, Float32]] = []
@@ -89,7 +90,7 @@ def play_expert(world: MujocoWorld, expert: Expert, *, seed: int, noise: float =
         seen.append(observation)
         actions.append(world.express(action))
         labels.append(world.labels())
-        observation = world.step(world.express(np.clip(disturb(action), -bound, bound)))
+        observation = draw(world.step(world.express(np.clip(disturb(action), -bound, bound))))
     return Trajectory(
         images={name: np.concatenate([o.images[name] for o in seen]) for name in seen[0].images},
         state=np.concatenate([o.state for o in seen]),
@@ -106,6 +107,11 @@ def play_expert(world: MujocoWorld, expert: Expert, *, seed: int, noise: float =
             "mujoco": mujoco.__version__,
         },
     )
+
+
+def draw(observation: Observation) -> Observation:
+    """With its pictures drawn: an undrawn one keeps a copy of the scene, which is larger."""
+    return replace(observation, images=dict(observation.images))
 
 
 def record_demonstrations(

@@ -1,4 +1,4 @@
-"""Pictures of a foreign MuJoCo scene: one renderer of our own, and only what is looked at.
+"""Pictures of a MuJoCo scene: one renderer of our own, and only what is looked at.
 
 Gymnasium's off-screen viewer never makes its GL context current, so that two environments in
 one process draw each other's meshes; `SceneRenderer` does.
@@ -29,7 +29,8 @@ class SceneView:
 
     Args:
         model: quality "fast" changes its `vis.quality`.
-        data: what is shown; owned by the benchmark.
+        data: what is shown; owned by the caller, who calls `keep` before it changes, and `settle`
+            before the model does.
         cameras: by name, with their sizes.
         views: the model's camera (or a free one) of each name.
         quality: "fast" or "full".
@@ -61,6 +62,7 @@ class SceneView:
         self._quality = quality
         self._renderers: dict[tuple[int, int], SceneRenderer] = {}
         self._latest: weakref.ref[LatePictures] | None = None
+        self._past: list[weakref.ref[LatePictures]] = []
         self._spare: list[mujoco.MjData] = []
         self._closed = False
 
@@ -80,6 +82,16 @@ class SceneView:
             mujoco.mj_copyData(past, self._model, self._data)
             latest.redirect(lambda: self._draw(past))
             weakref.finalize(latest, self._give_back, past)
+            self._past = [*(one for one in self._past if one() is not None), weakref.ref(latest)]
+
+    def settle(self) -> None:
+        """To be called before the model changes: what somebody may still look at is drawn now."""
+        self.keep()
+        for one in self._past:
+            pictures = one()
+            if pictures is not None and not pictures.drawn:
+                dict(pictures)
+        self._past.clear()
 
     def _give_back(self, past: mujoco.MjData) -> None:
         if len(self._spare) < SPARE:
