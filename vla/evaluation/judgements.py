@@ -150,20 +150,24 @@ def judge_timing(
     return [Finding(cause="late actuation", score=min(0.9, 0.5 + 0.1 * late), evidence=text)]
 
 
-def judge_looks(seen: Windows, known: Windows, figures: dict[str, Any]) -> list[Finding]:
+def judge_looks(
+    seen: Windows, known: Windows, least: float, figures: dict[str, Any]
+) -> list[Finding]:
     """Whether the world is another one than the training data's, and the policy minds.
 
-    The score has a factor 0.8: what is merely different explains less than a repair that works.
+    It can only explain what no repair mends: the score is the share of the error that is above
+    that on training data after the best repair (`least`). It has a factor 0.8, since what is
+    merely different explains less than a repair that works.
     """
     there = figures["error_on_training_data"]
     share, feature = measure_strangeness(seen, known)
     figures["strangeness"] = {"share": share, "feature": feature}
-    excess = 1.0 - there / max(figures["error"], 1e-9)
+    excess = (least - there) / max(figures["error"], 1e-9)
     if share < 0.25 or excess < 0.1:
         return []
     text = (
         f"{feature} is outside the training data at {100 * share:.0f} % of the moments; error "
-        f"{figures['error']:.2f} here, {there:.2f} on training data"
+        f"{figures['error']:.2f} here, {least:.2f} mended, {there:.2f} on training data"
     )
     return [Finding(cause="unlike training", score=0.8 * share * excess, evidence=text)]
 

@@ -79,7 +79,7 @@ def diagnose(
         text = f"{', '.join(frozen)}: first and last picture of every episode are equal"
         findings.append(Finding(cause="camera frozen", score=0.95, evidence=text))
     if known is not None:
-        findings += judge_looks(seen, known, figures)
+        findings += judge_looks(seen, known, least, figures)
     findings += judge_training(least, figures)
     findings += judge_drift(findings, chain)
     ranked = sorted(findings, key=lambda finding: -finding.score)

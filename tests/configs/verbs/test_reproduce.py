@@ -15,6 +15,8 @@ from tests.vla.evaluation.fakes import PointConfig, SeekPolicy
 from vla.errors import CheckpointError, ConfigError, DataError, UnknownChoice
 from vla.evaluation.config import EvaluationConfig
 
+pytestmark = pytest.mark.timeout(400)  # it starts processes, and a machine may be busy
+
 EPISODE = "touch:1000001"
 
 

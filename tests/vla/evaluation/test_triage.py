@@ -69,6 +69,8 @@ def test_a_frozen_camera_and_a_sensor_with_another_zero_are_found(live):
     shifted = [replace(t, state=t.state + np.float32(5.0)) for t in live]
     found, _ = diagnose(Spoiled(), shifted, chain=FINE, reference=live)
     assert found[0].cause == "state statistics"
+    generic = [finding.score for finding in found if finding.cause == "unlike training"]
+    assert not generic or generic[0] < 0.5 * found[0].score  # it explains what is left only
 
 
 def chase(seed, late, length=60):
