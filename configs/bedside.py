@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vla.contract import Policy
-from vla.errors import ConfigError, DataError
+from vla.errors import ConfigError
 from vla.evaluation.findings import Chain
 from vla.evaluation.probes import RandomPolicy, play, replay_demonstration
 from vla.runtime.config import ControlConfig
@@ -16,7 +16,7 @@ from vla.types import Trajectory
 TRIES = 3
 """Scenes per demonstration wanted, before the expert is taken to fail."""
 
-Recorder = Callable[[Any, str, int], Trajectory | None]
+Recorder = Callable[[Any, str, int], Trajectory]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -25,10 +25,12 @@ class Bedside:
 
     Attributes:
         build: the world of a task, as deployed.
-        record: (world, task, seed) to the expert's undisturbed episode, None when it fails.
+        record: (world, task, seed) to the expert's undisturbed episode, good or bad.
         tasks, episodes, first_seed: which scenes.
         control, max_steps: as deployed.
-        tried: scenes the experts were given; beside len(live) this is the expert ceiling.
+        tried, managed: scenes the experts were given, and those they managed.
+        live: (task, seed, episode) of what is to be looked at: successes, and of a task without
+            any the failures, which still show pictures, states and delays.
     """
 
     build: Callable[[str], Any]
@@ -39,29 +41,30 @@ class Bedside:
     max_steps: int
     first_seed: int
     tried: int = 0
+    managed: int = 0
     live: list[tuple[str, int, Trajectory]] = field(default_factory=list)
 
     def observe_experts(self) -> list[Trajectory]:
-        """Record `episodes` demonstrations per task. Raises DataError when none succeeds."""
+        """Record `episodes` demonstrations per task."""
         for task, world in self._worlds():
-            found = 0
+            good: list[tuple[str, int, Trajectory]] = []
+            bad: list[tuple[str, int, Trajectory]] = []
             for seed in range(self.first_seed, self.first_seed + TRIES * self.episodes):
-                self.tried += 1
                 trajectory = self.record(world, task, seed)
-                if trajectory is not None:
-                    self.live.append((task, seed, trajectory))
-                    found += 1
-                if found == self.episodes:
+                (good if trajectory.success else bad).append((task, seed, trajectory))
+                del bad[self.episodes :]
+                self.tried += 1
+                if len(good) == self.episodes:
                     break
-        if not self.live:
-            raise DataError(
-                f"The experts failed all {self.tried} scenes in this world; whatever the policy "
-                "does, look at the world first."
-            )
+            self.managed += len(good)
+            self.live += good or bad
         return [trajectory for _, _, trajectory in self.live]
 
-    def try_chain(self, policy: Policy) -> Chain:
-        """Replay the demonstrations with and without limits; let policy and dice play too."""
+    def try_chain(self, policy: Policy | None = None) -> Chain:
+        """Replay the demonstrations with and without limits; let policy and dice play too.
+
+        Without a policy nobody plays: success and floor stay unknown, and it takes a third.
+        """
         free = replace(self.control, rate_limits={})
         variants = {"as it is": (self.control, self.max_steps)}
         if self.control.rate_limits:
@@ -69,13 +72,16 @@ class Bedside:
         if self.max_steps:
             variants["no step limit"] = (self.control, 0)
         verdicts: dict[str, list[bool]] = {name: [] for name in variants}
-        success, floor = [], []
+        success: list[bool] = []
+        floor: list[bool] = []
         for task, world in self._worlds():
             dice = RandomPolicy(world.embodiment)
             for name, seed, trajectory in self.live:
                 if name != task:
                     continue
                 for variant, (control, limit) in variants.items():
+                    if not trajectory.success:
+                        break  # what fails is no demonstration
                     if variant != "as it is" and verdicts["as it is"][-1]:
                         verdicts[variant].append(True)  # nothing to gain
                         continue
@@ -83,13 +89,14 @@ class Bedside:
                     done = replay_demonstration(world, trajectory, seed=seed, **options)
                     verdicts[variant].append(done)
                 options = {"control": self.control, "max_steps": self.max_steps}
-                for player, results in ((policy, success), (dice, floor)):
-                    ticks = play(world, player, seed=seed, **options)
-                    results.append(ticks[-1].outcome.success)
+                for player, results in ((policy, success), (dice, floor)) if policy else ():
+                    last = play(world, player, seed=seed, **options)
+                    results.append(last.outcome.success)
         return Chain(
-            replayed={name: float(np.mean(values)) for name, values in verdicts.items()},
-            success=float(np.mean(success)),
-            floor=float(np.mean(floor)),
+            experts=self.managed / max(self.tried, 1),
+            replayed={name: float(np.mean(values)) for name, values in verdicts.items() if values},
+            success=float(np.mean(success)) if success else None,
+            floor=float(np.mean(floor)) if floor else None,
         )
 
     def _worlds(self) -> Iterator[tuple[str, Any]]:
@@ -107,14 +114,12 @@ def find_recorder(world: Any) -> Recorder:
     from envs.config import TabletopConfig
 
     if isinstance(world, BenchmarkConfig):
-        from envs.benchmarks.demonstrations import record_benchmark_episode
+        from envs.benchmarks.demonstrations import play_benchmark_expert
 
-        return lambda w, task, seed: record_benchmark_episode(
-            w, world.find_expert(task), seed=seed, noise=0.0
-        )
+        return lambda w, task, seed: play_benchmark_expert(w, world.find_expert(task), seed=seed)
     if isinstance(world, TabletopConfig):
-        from envs.demonstrations import record_episode
+        from envs.demonstrations import play_expert
         from envs.experts import EXPERTS
 
-        return lambda w, task, seed: record_episode(w, EXPERTS[task], seed=seed)
+        return lambda w, task, seed: play_expert(w, EXPERTS[task], seed=seed)
     raise ConfigError(f"world={world.kind} has no experts; triage needs them. Try world=tabletop.")

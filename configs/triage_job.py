@@ -36,7 +36,7 @@ class TriageJob:
     control: ControlConfig = field(default_factory=ControlConfig)
     demonstrations: str = ""
     episodes: int = 8
-    max_steps: int = 400
+    max_steps: int = 0
     first_seed: int = EVALUATION_SEEDS + 500_000
     device: str = "auto"
     output: str = MISSING

@@ -71,7 +71,7 @@ class TabletopConfig(WorldConfig):
 
     Attributes:
         tasks: names of tasks, see `envs.tasks`.
-        split: which combinations of words turn up, see docs/tasks.md: "all", "train",
+        split: which combinations of words turn up, see docs/tasks.md: "all", "known", "train",
             "compositional", "unseen" or "unseen_task"; the four classic tasks know "all" only.
         image_size: pixels, square, of every camera.
         cameras: some of "front", "wrist" and "side".
@@ -124,7 +124,8 @@ class TabletopConfig(WorldConfig):
         if self.split == "all":
             return
         held_out = self.split == "unseen_task"
-        allowed = [task for task in SUITE if (task in HELD_OUT_TASKS) == held_out]
+        every = self.split == "known"
+        allowed = [task for task in SUITE if every or (task in HELD_OUT_TASKS) == held_out]
         wrong = [task for task in self.tasks if task not in allowed]
         if wrong:
             raise ConfigError(
@@ -217,6 +218,7 @@ class GymWorldConfig(WorldConfig):
         instruction: key of the text in the observation, or the text.
         success: key in `info`.
         hz: control rate.
+        horizon: ticks after which an environment that has no time limit of its own is ended.
         options: keyword arguments for `gymnasium.make`.
     """
 
@@ -227,6 +229,7 @@ class GymWorldConfig(WorldConfig):
     instruction: str = "instruction"
     success: str = "is_success"
     hz: float = 20.0
+    horizon: int = 1000
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -236,6 +239,8 @@ class GymWorldConfig(WorldConfig):
             raise ConfigError('cameras is empty; name at least one, e.g. {"front": "render"}.')
         if not self.hz > 0:
             raise ConfigError(f"hz is {self.hz}; it must be positive.")
+        if self.horizon < 1:
+            raise ConfigError(f"horizon is {self.horizon}; give at least one tick.")
 
     def embodiment(self) -> Embodiment:
         """What `build` will offer; it builds the first task's environment to find out."""
@@ -257,6 +262,8 @@ class GymWorldConfig(WorldConfig):
             env = gymnasium.make(task, **options)
         except (gymnasium.error.Error, ModuleNotFoundError) as error:
             raise ConfigError(f"Gymnasium does not make {task!r}: {error}") from error
+        if env.spec is None or env.spec.max_episode_steps is None:
+            env = gymnasium.wrappers.TimeLimit(env, self.horizon)
         return GymWorld(
             env,
             name=task,

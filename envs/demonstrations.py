@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import mujoco
@@ -61,7 +62,13 @@ class Disturbance:
 def record_episode(
     world: MujocoWorld, expert: Expert, *, seed: int, noise: float = 0.0
 ) -> Trajectory | None:
-    """Let `expert` play the episode of `seed`; None when it fails.
+    """Let `expert` play the episode of `seed`; None when it fails. See `play_expert`."""
+    trajectory = play_expert(world, expert, seed=seed, noise=noise)
+    return trajectory if trajectory.success else None
+
+
+def play_expert(world: MujocoWorld, expert: Expert, *, seed: int, noise: float = 0.0) -> Trajectory:
+    """Let `expert` play the episode of `seed` to its end, good or bad.
 
     Args:
         world: a tabletop world.
@@ -73,7 +80,7 @@ def record_episode(
         A Trajectory whose `action` is the expert's answer at each state, with the world's labels.
     """
     disturb = Disturbance(noise, np.random.default_rng([seed, 1]))
-    observation = world.reset(seed=seed)
+    observation = draw(world.reset(seed=seed))
     seen: list[Observation] = []
     actions: list[Float32] = []
     labels: list[dict[str, Float32]] = []
@@ -83,16 +90,14 @@ def record_episode(
         seen.append(observation)
         actions.append(world.express(action))
         labels.append(world.labels())
-        observation = world.step(world.express(np.clip(disturb(action), -bound, bound)))
-    if not world.outcome().success:
-        return None
+        observation = draw(world.step(world.express(np.clip(disturb(action), -bound, bound))))
     return Trajectory(
         images={name: np.concatenate([o.images[name] for o in seen]) for name in seen[0].images},
         state=np.concatenate([o.state for o in seen]),
         action=np.stack(actions),
         instruction=seen[0].instruction,
         time=np.array([o.time for o in seen]),
-        success=True,
+        success=world.outcome().success,
         labels={name: np.stack([row[name] for row in labels]) for name in labels[0]},
         source={
             "world": "tabletop",
@@ -102,6 +107,11 @@ def record_episode(
             "mujoco": mujoco.__version__,
         },
     )
+
+
+def draw(observation: Observation) -> Observation:
+    """With its pictures drawn: an undrawn one keeps a copy of the scene, which is larger."""
+    return replace(observation, images=dict(observation.images))
 
 
 def record_demonstrations(

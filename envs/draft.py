@@ -7,7 +7,7 @@ import numpy as np
 
 from envs.fixtures import FOOTPRINT
 from envs.layout import COLOURS, SHAPES, Fixture, Layout, Thing
-from envs.splits import Pair, admits
+from envs.splits import TRAINED_PAIRS, Pair, admits
 
 AREA = ((0.37, 0.63), (-0.17, 0.17))
 """Metres in x and y within which objects of the suite start."""
@@ -82,7 +82,7 @@ def draw_company(
 
     In training they too are of trained combinations only.
     """
-    seen = "train" if split in ("train", "unseen_task") else "all"
+    seen = "train" if split in TRAINED_PAIRS else "all"
     free = [p for p in product(COLOURS, SHAPES) if p not in taken and admits(seen, [p])]
     free = [free[i] for i in rng.permutation(len(free))]
     if kin:

@@ -12,10 +12,10 @@ from envs.body import CAMERAS, HZ, tabletop_embodiment
 from envs.drive import build_drive
 from envs.kinematics import DOWN, ArmKinematics
 from envs.past import Chronicle, count_wrong_grasps
-from envs.renderer import SceneRenderer
 from envs.scene import TIMESTEP, arrange, build_scene, light_lamps
 from envs.scene_reader import SceneReader
 from envs.task import Assignment, SceneState, Task
+from envs.view import SceneView
 from vla.embodiment import Embodiment
 from vla.errors import ContractError, ShapeError
 from vla.types import Float32, Observation, Outcome
@@ -31,6 +31,9 @@ class MujocoWorld:
 
     An action becomes joint targets of the arm's position servos (see envs.drive), reached in a
     straight line over one tick. Actions beyond the embodiment's bounds are clipped to them.
+
+    Pictures are drawn when they are looked at (see envs.view): a policy that executes four rows of
+    a plan looks at one frame in four.
 
     Besides World's five methods there are `command`, `advance` and `observe`, for a caller with a
     clock of its own: `step(a)` is command(a), advance(1 / hz), observe().
@@ -67,8 +70,10 @@ class MujocoWorld:
         self.model = self._build_scene(quality).compile()
         self.data = mujoco.MjData(self.model)
         self._paraphrase = paraphrase
-        self._image_size = image_size
-        self._renderer: SceneRenderer | None = None
+        names = self.embodiment.cameras
+        self._view = SceneView(
+            self.model, self.data, cameras=names, views={n: n for n in names}, quality=quality
+        )
         self._drive = build_drive(action, ArmKinematics(self._arm))
         scenery = task.scenery
         self._reader = SceneReader(
@@ -86,6 +91,7 @@ class MujocoWorld:
 
     def reset(self, *, seed: int) -> Observation:
         """Draw the scene and instruction of `seed` and put the arm at its start."""
+        self._view.settle()
         self._assignment = self._draw(seed)
         mujoco.mj_resetData(self.model, self.data)
         self._arrange(self._assignment)
@@ -118,9 +124,7 @@ class MujocoWorld:
 
     def close(self) -> None:
         """Free the GL context; idempotent."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        self._view.close()
 
     # Finer steps
 
@@ -136,6 +140,7 @@ class MujocoWorld:
     def advance(self, seconds: float) -> None:
         """Let `seconds` of physics pass; what is less than one 2.5 ms step is kept for later."""
         self._require_episode()
+        self._view.keep()
         self._debt += seconds
         steps = int(self._debt / TIMESTEP + 1e-6)
         self._debt -= steps * TIMESTEP
@@ -153,14 +158,8 @@ class MujocoWorld:
     def observe(self) -> Observation:
         """The present observation (T == 1), stamped with the time since the reset."""
         assignment = self._require_episode()
-        if self._renderer is None:
-            size = self._image_size
-            self._renderer = SceneRenderer(self.model, height=size, width=size)
-        images = {
-            name: self._renderer.render(self.data, name)[None] for name in self.embodiment.cameras
-        }
         return Observation(
-            images=images,
+            images=self._view.look(),
             state=self.measure()[None],
             instruction=assignment.instruction,
             time=float(self.data.time),
@@ -259,6 +258,7 @@ class MujocoWorld:
         self._chronicle.add(self._reader.state())
         for index, count in enumerate(self._chronicle.past.presses):
             if count != before[index]:
+                self._view.settle()
                 light_lamps(self.model, index, count)
         done = self.task.success(self.scene_state(), self._require_episode())
         self._held = self._held + 1 if done else 0

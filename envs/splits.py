@@ -10,9 +10,11 @@ from collections.abc import Iterable
 
 from envs.layout import COLOURS, SHAPES, UNSEEN_COLOURS, UNSEEN_SHAPES
 
-SPLITS = ("all", "train", "compositional", "unseen", "unseen_task")
+SPLITS = ("all", "known", "train", "compositional", "unseen", "unseen_task")
 HELD_OUT_TASKS = ("order", "stow", "swap")
-"""Tasks that are never trained: `split=unseen_task` is these alone, with pairs of "train"."""
+"""Tasks that `split=train` leaves out: `unseen_task` is these alone, with pairs of "train"."""
+TRAINED_PAIRS = ("known", "train", "unseen_task")
+"""Splits whose assignments use pairs of "train" only: of all tasks, of thirteen, of three."""
 
 RELATIONS = ("left", "right", "front", "behind")
 EXTREMES = ("largest", "smallest", "nearest", "middle")
@@ -49,7 +51,7 @@ def admits(split: str, pairs: Iterable[Pair]) -> bool:
     kind = sort_pairs(pairs)
     if split == "all":
         return kind != "unseen"
-    return kind == ("train" if split == "unseen_task" else split)
+    return kind == ("train" if split in TRAINED_PAIRS else split)
 
 
 def colours(split: str) -> tuple[str, ...]:

@@ -11,14 +11,19 @@ from rich.table import Table
 
 from configs.jobs import EvalJob
 from configs.restoring import load_policy
+from configs.verbs.compare import find_result
 from vla.contract import Policy
+from vla.errors import DataError
 from vla.evaluation.axes import split_conditions
+from vla.evaluation.comparison import describe_scene
 from vla.evaluation.conditions import compare_conditions
 from vla.evaluation.config import AXIS_LEVELS, split_axis
+from vla.evaluation.early import EarlyFinish
 from vla.evaluation.evaluate import evaluate
 from vla.evaluation.journal import EpisodeResult
 from vla.evaluation.power import describe_power
 from vla.evaluation.probes import mean_figures, measure_language_use
+from vla.evaluation.provenance import describe_world
 from vla.evaluation.ray_launcher import RayPool, Shard
 from vla.evaluation.report import write_report
 from vla.evaluation.result import Evaluation, Rate
@@ -37,10 +42,12 @@ def main(job: EvalJob) -> None:
     policy.embodiment.require(body, mine="policy", theirs="world")
     console.print(describe_power(job.evaluation.episodes, len(job.world.tasks)))
     write_json(output / JOB_FILE, {"job": asdict(job), "weights_sha256": weights})
-    results = {}
+    results, early = {}, compare_with(job)
     for condition in conditions:
-        results[condition] = run_condition(job, condition, policy, weights, console)
+        results[condition] = run_condition(job, condition, policy, weights, console, early)
     summary = summarise(results, job.world.list_groups())
+    if early is not None:
+        summary["against"] = {"run": job.evaluation.against, "tasks": early.to_json()}
     write_json(output / "summary.json", summary)
     page = write_report(
         output / "report.html",
@@ -58,11 +65,45 @@ def main(job: EvalJob) -> None:
             console.print(f"{name}: {effect['sentence']}")
     if axes:
         console.print(tabulate_axes(axes))
+    if early is not None:
+        for task, verdict in early.to_json().items():
+            console.print(tell_verdict(task, **verdict), markup=False, highlight=False)
     console.print(f"Report: {page}\nNext: vla run checkpoint={job.checkpoint}")
 
 
+def compare_with(job: EvalJob) -> EarlyFinish | None:
+    """The comparison that may finish tasks early. Raises DataError when the scenes are others."""
+    options = job.evaluation
+    if not options.against:
+        return None
+    other = Evaluation.load(find_result(Path(options.against), "given"))
+    mine = describe_scene({"world": describe_world(job.world), "max_steps": options.max_steps})
+    theirs = describe_scene(other.setup)
+    differing = [key for key in mine if mine[key] != theirs.get(key)]
+    if differing:
+        key = differing[0]
+        raise DataError(
+            f"{options.against} was not run on the same scenes: {key} is {theirs.get(key)} there "
+            f"and {mine[key]} here."
+        )
+    return EarlyFinish(
+        other.verdicts, tasks=job.world.tasks, seeds=options.list_seeds(), alpha=options.alpha
+    )
+
+
+def tell_verdict(task: str, winner: str | None, pairs: int, p_value: float) -> str:
+    """One task's comparison as a sentence."""
+    names = {"this": "better than", "other": "worse than", None: "not to be told from"}
+    return f"{task}: {names[winner]} the other run after {pairs} pairs, p = {p_value:.2g}"
+
+
 def run_condition(
-    job: EvalJob, condition: str, policy: Policy, weights: str, console: Console
+    job: EvalJob,
+    condition: str,
+    policy: Policy,
+    weights: str,
+    console: Console,
+    early: EarlyFinish | None = None,
 ) -> Evaluation:
     """Evaluate under one condition, with a bar that shows the running rate."""
     options = job.evaluation
@@ -95,6 +136,7 @@ def run_condition(
             provenance={"weights_sha256": weights},
             progress=advance,
             launch=launch_on_cluster(job, world) if options.launcher == "ray" else None,
+            early=early,
         )
 
 

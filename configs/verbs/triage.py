@@ -34,7 +34,7 @@ def main(job: TriageJob) -> None:
     chain = bedside.try_chain(policy)
     reference = read_reference(job.demonstrations, len(live)) if job.demonstrations else []
     findings, figures = diagnose(policy, live, chain=chain, reference=reference)
-    figures["experts"] = {"tried": bedside.tried, "succeeded": len(live)}
+    figures["experts"] = {"tried": bedside.tried, "succeeded": bedside.managed}
     write_json(
         Path(job.output) / "triage.json",
         {
@@ -46,7 +46,8 @@ def main(job: TriageJob) -> None:
     )
     console.print(
         f"success {chain.success:.2f}; random actions {chain.floor:.2f}; demonstrations replayed "
-        f"{chain.replayed['as it is']:.2f}; experts {len(live)} of {bedside.tried} scenes"
+        f"{chain.replayed.get('as it is', 0.0):.2f}; experts {bedside.managed} of {bedside.tried} "
+        "scenes"
     )
     show(console, findings)
     console.print(f"Figures: {Path(job.output) / 'triage.json'}", markup=False)

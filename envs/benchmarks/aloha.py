@@ -11,7 +11,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from envs.benchmarks.view import SceneView
+from envs.view import SceneView
 from vla.embodiment import Axis, Camera, Embodiment
 from vla.types import Float32, Uint8
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import mujoco
 import numpy as np
 
-from envs.benchmarks.world import BenchmarkWorld
+from envs.benchmarks.world import BenchmarkWorld, Labelled
 from vla.types import Float32, Trajectory, Uint8
 
 
@@ -49,7 +49,15 @@ class Push:
 def record_benchmark_episode(
     world: BenchmarkWorld, expert: Demonstrator, *, seed: int, noise: float = 0.0
 ) -> Trajectory | None:
-    """Let `expert` play the episode of `seed`; None when it fails.
+    """Let `expert` play the episode of `seed`; None when it fails. See `play_benchmark_expert`."""
+    trajectory = play_benchmark_expert(world, expert, seed=seed, noise=noise)
+    return trajectory if trajectory.success else None
+
+
+def play_benchmark_expert(
+    world: BenchmarkWorld, expert: Demonstrator, *, seed: int, noise: float = 0.0
+) -> Trajectory:
+    """Let `expert` play the episode of `seed` to its end, good or bad.
 
     Args:
         world: of the expert's task.
@@ -66,22 +74,26 @@ def record_benchmark_episode(
     states: list[Float32] = []
     actions: list[Float32] = []
     times: list[float] = []
+    labels: list[Mapping[str, Float32]] = []
     while not world.outcome().ended:
         action = expert(world.simulator)
         images.append(dict(observation.images))  # drawn now: kept copies of the scene are larger
         states.append(observation.state[0])
         actions.append(action)
         times.append(observation.time)
+        if isinstance(world.simulator, Labelled):
+            labels.append(world.simulator.labels())
         observation = world.step(push(action))
-    if not world.outcome().success:
-        return None
     return Trajectory(
         images={name: np.concatenate([seen[name] for seen in images]) for name in body.cameras},
         state=np.stack(states),
         action=np.stack(actions),
         instruction=observation.instruction,
         time=np.array(times),
-        success=True,
+        success=world.outcome().success,
+        labels={name: np.stack([row[name] for row in labels]) for name in labels[0]}
+        if labels
+        else {},
         source={
             "world": body.name,
             "task": world.task,

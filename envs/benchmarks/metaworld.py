@@ -11,7 +11,7 @@ from types import MappingProxyType
 import mujoco
 import numpy as np
 
-from envs.benchmarks.view import SceneView
+from envs.view import SceneView
 from vla.embodiment import Axis, Camera, Embodiment
 from vla.types import Float32, Uint8
 
@@ -70,7 +70,7 @@ class MetaworldSimulator:
     def __init__(self, task: str, *, cameras: Mapping[str, Camera], quality: str):
         from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
-        self.task = task
+        self.task, self._main = task, next(iter(cameras))
         self._env = env = ALL_V3_ENVIRONMENTS[task]()
         # What MT1(...).set_task does, without its fifty resets: goals are observed (scripted
         # experts need them), and each reset draws a layout from the seed.
@@ -114,6 +114,20 @@ class MetaworldSimulator:
     def close(self) -> None:
         """See Simulator."""
         self._view.close()
+
+    def labels(self) -> dict[str, Float32]:
+        """Where the thing ("target") and its destination ("goal") are, see Labelled.
+
+        In the first camera; with "_offset" from the hand, base frame, tenths of a metre. In reach
+        tasks there is nothing to move and the goal is both.
+        """
+        hand, goal = self._seen[:3], self._seen[36:39]
+        target = goal if self.task.startswith("reach") else self._seen[4:7]
+        found: dict[str, Float32] = {}
+        for name, point in (("target", target), ("goal", goal)):
+            found[name] = self._view.project(point, self._main)
+            found[f"{name}_offset"] = (10.0 * (point - hand)).astype(np.float32)
+        return found
 
     def observe_all(self) -> np.ndarray:
         """The benchmark's own observation, float64 (39,): objects and goal, for experts only."""

@@ -1,7 +1,7 @@
 """What all public benchmarks have in common: ticks, success at any tick, a horizon."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -31,6 +31,15 @@ class Simulator(Protocol):
 
     def close(self) -> None:
         """Free everything; idempotent."""
+        ...
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """A Simulator that tells where things are, for auxiliary losses in training only."""
+
+    def labels(self) -> Mapping[str, Float32]:
+        """By name float32 (L,), see `MujocoWorld.labels`."""
         ...
 
 

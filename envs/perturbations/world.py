@@ -11,6 +11,7 @@ from envs.mujoco_world import MujocoWorld
 from envs.perturbations.edits import ModelEdits
 from envs.perturbations.perturbation import Perturbation
 from envs.task import Assignment, Task
+from vla.pictures import LatePictures, Pictures
 from vla.types import Float32, Observation
 
 
@@ -34,6 +35,7 @@ class PerturbedWorld(MujocoWorld):
 
     def reset(self, *, seed: int) -> Observation:
         """See World."""
+        self._view.settle()
         self._edits.undo()
         self._seed = seed
         seen = super().reset(seed=seed)
@@ -48,12 +50,15 @@ class PerturbedWorld(MujocoWorld):
 
     def observe(self) -> Observation:
         """See MujocoWorld."""
-        seen = super().observe()
-        images = {
-            name: self._perturbation.see(image[0], name, self._seed, self._physics_steps)[None]
-            for name, image in seen.images.items()
-        }
-        return replace(seen, images=images)
+        seen, seed, moment = super().observe(), self._seed, self._physics_steps
+
+        def draw() -> Pictures:
+            return {
+                name: self._perturbation.see(image[0], name, seed, moment)[None]
+                for name, image in seen.images.items()
+            }
+
+        return replace(seen, images=LatePictures(tuple(seen.images), draw))
 
     def measure(self) -> Float32:
         """See MujocoWorld; within the embodiment's bounds where the true state is."""

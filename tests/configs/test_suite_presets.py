@@ -13,6 +13,7 @@ register_schemas()
     ("preset", "tasks", "split"),
     [
         ("tabletop16", SUITE, "all"),
+        ("tabletop16_known", SUITE, "known"),
         ("tabletop16_train", [t for t in SUITE if t not in HELD_OUT_TASKS], "train"),
         ("tabletop16_unseen_task", HELD_OUT_TASKS, "unseen_task"),
     ],

@@ -131,3 +131,32 @@ def test_wrong_keys_are_named():
     config = GymWorldConfig(tasks=["NoSuch-v0"])
     with pytest.raises(ConfigError, match="NoSuch"):
         config.build("NoSuch-v0")
+
+
+class Endless(Slider):
+    """It never says that time is up."""
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+
+    def __init__(self, render_mode):
+        self.render_mode = render_mode
+
+    def step(self, action):
+        seen, reward, ended, _, info = super().step(action)
+        return seen, reward, ended, False, info
+
+
+def test_an_env_without_a_limit_gets_one():
+    gymnasium.register("vla-test/Endless-v0", entry_point=Endless, disable_env_checker=True)
+    config = GymWorldConfig(
+        tasks=["vla-test/Endless-v0"], cameras={"top": "render"}, success="won", hz=10, horizon=3
+    )
+    world = config.build("vla-test/Endless-v0")
+    world.reset(seed=0)
+    for tick in range(3):
+        assert not world.outcome().ended, tick
+        world.step(np.zeros(1, np.float32))
+    assert world.outcome().reason == "truncated"
+    world.close()
+    with pytest.raises(ConfigError, match="horizon is 0"):
+        GymWorldConfig(tasks=["vla-test/Endless-v0"], horizon=0)

@@ -73,3 +73,14 @@ def test_config_refuses_tasks_outside_the_split():
         TabletopConfig(tasks=["pick"], split="trian")
     with pytest.raises(ConfigError, match="no splits"):
         load_task("lift", "train")
+
+
+def test_known_is_every_template_on_trained_pairs():
+    assert TabletopConfig(tasks=list(SUITE), split="known").split == "known"
+    for task, seed in product((*HELD_OUT_TASKS, "bowl"), SEEDS):
+        assignment = draw(task, "known", seed)
+        assert sort_pairs(assignment.pairs) == "train"
+        twin = "unseen_task" if task in HELD_OUT_TASKS else "train"
+        assert assignment == draw(task, twin, seed)
+    with pytest.raises(ConfigError, match="known has no reach"):
+        TabletopConfig(tasks=["reach"], split="known")

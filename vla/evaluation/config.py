@@ -26,13 +26,17 @@ class EvaluationConfig:
         batch: every inference is padded to this many observations, so that a result does
             not depend on how many workers there were. Part of what is measured.
         inference_threads: CPU threads of the policy; 0 leaves them as they are.
-        max_steps: control ticks after which an episode is stopped as a failure;
-            0: only the world ends it.
+        max_steps: control ticks after which an episode is stopped as a failure; 0 leaves it to
+            the world, whose own limit is the benchmark's or the task's.
         videos: successes and failures to film, each, per task; 0 for none.
         conditions: what to run on the same seeds (see `compare_conditions`): "given", "blank",
             "swapped", "paraphrased" (other wordings), "permuted" (another task's words);
             "AXIS:LEVEL", e.g. "light:3", for a scene perturbed along one axis; "axes:3" for every
             axis at one level and "axes" for every axis at every level.
+        against: folder of a finished run of `vla eval` on the same scenes; a task is stopped as
+            soon as it is sure which of the two is better there (see `early`). A task that was
+            stopped has a biased rate; its verdict is what counts. "": all episodes are run.
+        alpha: chance of naming any false winner against that run.
         launcher: "local", or "ray": shards of episodes on a cluster, without films.
         address: of a running Ray cluster, e.g. "auto"; "": one on this machine.
     """
@@ -42,9 +46,11 @@ class EvaluationConfig:
     workers: int = 2
     batch: int = 2
     inference_threads: int = 0
-    max_steps: int = 400
+    max_steps: int = 0
     videos: int = 2
     conditions: list[str] = field(default_factory=lambda: ["given"])
+    against: str = ""
+    alpha: float = 0.05
     launcher: str = "local"
     address: str = ""
 
@@ -72,6 +78,14 @@ class EvaluationConfig:
                 "evaluation.conditions names axes without what they are measured against; "
                 "add given."
             )
+
+        if self.against and (self.conditions != ["given"] or self.launcher != "local"):
+            raise ConfigError(
+                "evaluation.against stops tasks of a single local run early; give "
+                "conditions=[given] and launcher=local with it."
+            )
+        if not 0 < self.alpha < 1:
+            raise ConfigError(f"evaluation.alpha is {self.alpha}; it must lie between 0 and 1.")
 
     def list_seeds(self) -> list[int]:
         """The seeds of every task and condition."""

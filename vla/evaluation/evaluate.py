@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from vla.contract import Policy
 from vla.errors import ConfigError
+from vla.evaluation.early import EarlyFinish
 from vla.evaluation.journal import EpisodeResult, Journal
 from vla.evaluation.pool import Pool, Timing, inference_threads
 from vla.evaluation.provenance import claim_directory, describe_host, describe_setup
@@ -38,11 +39,12 @@ def evaluate(
     workers: int = 2,
     batch: int = 2,
     threads: int = 0,
-    max_steps: int = 400,
+    max_steps: int = 0,
     videos: int = 0,
     provenance: dict[str, Any] | None = None,
     progress: Progress | None = None,
     launch: Launch | None = None,
+    early: EarlyFinish | None = None,
 ) -> Evaluation:
     """Run every task on every seed and keep each outcome.
 
@@ -68,7 +70,9 @@ def evaluate(
         provenance: JSON values that decide the outcomes and are known to the caller only,
             above all the hash of the policy's weights; part of the setup.
         progress: called with (result, finished, total) after each episode.
-        launch: another way to run episodes than a local `Pool`, e.g. `RayPool`; films nothing.
+        launch: another way to run episodes than a local `Pool`, e.g. `RayPool`; films nothing and
+            knows no early finish.
+        early: decides which tasks need no more episodes; the result holds what it counts.
 
     Raises:
         ConfigError: nothing to run.
@@ -100,6 +104,8 @@ def evaluate(
     for key in wanted:
         if key in journal.episodes:
             films.count(journal.episodes[key])
+            if early is not None:
+                early.add(journal.episodes[key])
     pool = launch or Pool(
         policy=policy,
         world=world,
@@ -108,12 +114,17 @@ def evaluate(
         batch=batch,
         max_steps=max_steps,
         films=films,
+        skip=early.decided if early is not None else None,
     )
     with inference_threads(threads):
         for finished, result in enumerate(pool.run(missing), start=len(wanted) - len(missing) + 1):
             journal.append(result)
+            if early is not None:
+                early.add(result)
             if progress is not None:
                 progress(result, finished, len(wanted))
+    if early is not None:
+        wanted = [(task, seed) for task in tasks for seed in early.count(task)]
     evaluation = Evaluation(
         episodes=[journal.episodes[key] for key in wanted],
         setup=setup,

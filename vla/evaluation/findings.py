@@ -22,6 +22,8 @@ CAUSES = {
     "step limit": "Raise evaluation.max_steps; demonstrations themselves take longer.",
     "control chain": "Demonstrations fail when replayed, whatever the limits: check the control "
     "rate, the action mode and what the driver does with commands.",
+    "world impassable": "Even scripted experts, who see the truth, fail here: mend world and arm "
+    "(friction, payload, what the driver does with commands) before judging any policy.",
     "camera frozen": "Its picture never changes: check the cable and the grabbing thread.",
     "words ignored": "Check that the instruction reaches the policy; train with several "
     "instructions for the same scene.",
@@ -50,8 +52,10 @@ class Chain:
     """What happened to demonstrations and to the policy in the world as deployed.
 
     Attributes:
+        experts: share of the scenes that experts manage.
         replayed: by "as it is", "no rate limits" and "no step limit" the share of demonstrations
-            that still succeed when replayed (see `probes.replay_demonstration`).
+            that still succeed when replayed (see `probes.replay_demonstration`); empty when there
+            is no demonstration that succeeds.
         success: rate of the policy itself; None: not run.
         floor: rate of random actions; None: not run.
     """
@@ -59,3 +63,4 @@ class Chain:
     replayed: Mapping[str, float]
     success: float | None = None
     floor: float | None = None
+    experts: float = 1.0

@@ -8,7 +8,7 @@ GL context never has to change hands.
 import os
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -20,6 +20,7 @@ from typing import Any
 from vla import errors
 from vla.contract import Policy
 from vla.errors import ShapeError, VlaError
+from vla.evaluation.episode_queue import EpisodeQueue
 from vla.evaluation.journal import EpisodeResult
 from vla.evaluation.videos import FilmChoice
 from vla.evaluation.worker import Ask, Episode, Failed, Plan, SaveFilm, work
@@ -64,6 +65,7 @@ class Pool:
         world: picklable config with `build(task) -> World`.
         control, max_steps: how episodes are run; `max_steps` 0 means no limit.
         films: chooses after each episode where to film it to, or None.
+        skip: tasks whose episodes are not needed any more, see `EpisodeQueue`.
     """
 
     policy: Policy
@@ -73,6 +75,7 @@ class Pool:
     batch: int
     max_steps: int
     films: FilmChoice
+    skip: Callable[[str], bool] | None = None
     timing: Timing = field(default_factory=Timing)
 
     def run(self, episodes: Iterable[tuple[str, int]]) -> Iterator[EpisodeResult]:
@@ -81,7 +84,7 @@ class Pool:
         Raises:
             VlaError: naming task and seed, when an episode could not be run.
         """
-        queue = _Queue(episodes)
+        queue = EpisodeQueue(episodes, self.skip)
         begun = perf_counter()
         workers = [self._start(number) for number in range(min(self.workers, len(queue)))]
         try:
@@ -97,7 +100,7 @@ class Pool:
                 worker.connection.close()
             self.timing.seconds = perf_counter() - begun
 
-    def _serve(self, workers: list[_Worker], queue: "_Queue") -> Iterator[EpisodeResult]:
+    def _serve(self, workers: list[_Worker], queue: EpisodeQueue) -> Iterator[EpisodeResult]:
         """Answer the workers until nobody is busy."""
         waiting: deque[_Worker] = deque()
         patience = 0.0
@@ -151,7 +154,7 @@ class Pool:
             _send(worker, Plan(chunk, 1000 * seconds))
         return seconds
 
-    def _assign(self, worker: _Worker, queue: "_Queue") -> None:
+    def _assign(self, worker: _Worker, queue: EpisodeQueue) -> None:
         last = worker.episode.task if worker.episode else None
         following = queue.take(last)
         worker.episode = None
@@ -178,26 +181,6 @@ class Pool:
             process.start()
         theirs.close()
         return _Worker(process=process, connection=mine)
-
-
-class _Queue:
-    """Episodes by task; a worker keeps its task while there is some left, to keep its world."""
-
-    def __init__(self, episodes: Iterable[tuple[str, int]]):
-        self._seeds: dict[str, deque[int]] = {}
-        for task, seed in episodes:
-            self._seeds.setdefault(task, deque()).append(seed)
-
-    def __len__(self) -> int:
-        return sum(len(seeds) for seeds in self._seeds.values())
-
-    def take(self, task: str | None) -> tuple[str, int] | None:
-        """The next episode, of `task` if possible, else of the task with the most left."""
-        left = {name: len(seeds) for name, seeds in self._seeds.items() if seeds}
-        if not left:
-            return None
-        chosen = task if task in left else max(left, key=left.__getitem__)
-        return chosen, self._seeds[chosen].popleft()
 
 
 def _count_told(worker: _Worker) -> tuple[int, int]:

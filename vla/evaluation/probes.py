@@ -5,6 +5,7 @@ where they get 0.5 and 1. All of them run through the rollout and controller of 
 what the control chain loses (rate limits, step limits, delays) they lose as well.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -87,10 +88,11 @@ class RandomPolicy:
 
 def play(
     world: World, policy: Policy, *, seed: int, control: ControlConfig, max_steps: int = 0
-) -> list[Tick]:
-    """One whole episode in this process; `max_steps` 0 means no limit."""
+) -> Tick:
+    """The last tick of an episode in this process; `max_steps` 0 means no limit."""
     controller = control.build(policy)
-    return list(rollout(world, controller, seed=seed, max_steps=max_steps or None))
+    (last,) = deque(rollout(world, controller, seed=seed, max_steps=max_steps or None), maxlen=1)
+    return last
 
 
 def replay_demonstration(
@@ -105,8 +107,8 @@ def replay_demonstration(
     actions are not those that were carried out.
     """
     policy = ReplayPolicy(world.embodiment, trajectory)
-    ticks = play(world, policy, seed=seed, control=control, max_steps=max_steps)
-    return bool(ticks[-1].outcome.success)
+    last = play(world, policy, seed=seed, control=control, max_steps=max_steps)
+    return bool(last.outcome.success)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -37,6 +37,11 @@ def describe_setup(policy: Policy, *, world: Any, control: Any, **more: Any) -> 
     return json.loads(json.dumps(setup))
 
 
+def describe_world(world: Any) -> Any:
+    """A world's config as it stands in a stored setup."""
+    return json.loads(json.dumps(_to_json(world)))
+
+
 def describe_host() -> dict[str, Any]:
     """The machine and the interpreter; does not decide outcomes, but explains timings."""
     return {

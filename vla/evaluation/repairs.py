@@ -29,12 +29,15 @@ class Repair:
         detail: where: a camera, an axis.
         look: changes what the policy sees, or None.
         turn: changes its plans (n, H, A), or None.
+        axes: the only ones that the repair concerns; None: all. Their error is what counts: an
+            arm of seven axes that mixes up two of them is five sevenths right.
     """
 
     cause: str
     detail: str
     look: Look | None = None
     turn: Turn | None = None
+    axes: tuple[int, ...] | None = None
 
 
 def list_view_repairs(body: Embodiment) -> Iterator[Repair]:
@@ -72,7 +75,7 @@ def list_plan_repairs(body: Embodiment, plans: Float64, target: Float64) -> Iter
         kind = "gripper sign" if "gripper" in axis.name else "axis sign"
         middle = axis.low + axis.high
         turn = _turn_axis(index, -1.0, middle if np.isfinite(middle) else 0.0)
-        yield Repair(cause=kind, detail=axis.name, turn=turn)
+        yield Repair(cause=kind, detail=axis.name, turn=turn, axes=(index,))
     for i, j in combinations(range(len(axes)), 2):
         if (axes[i].unit, axes[i].mode) == (axes[j].unit, axes[j].mode):
             order = list(range(len(axes)))
@@ -81,6 +84,7 @@ def list_plan_repairs(body: Embodiment, plans: Float64, target: Float64) -> Iter
                 cause="axis order",
                 detail=f"{axes[i].name} and {axes[j].name}",
                 turn=lambda plans, order=order: plans[..., order],
+                axes=(i, j),
             )
     slope, offset = fit_axes(plans, target)
     # An unsure policy plans a little too little; that is no error of units.

@@ -88,6 +88,12 @@ class Evaluation:
         """Success by (task, seed), for paired comparisons."""
         return {(episode.task, episode.seed): episode.success for episode in self.episodes}
 
+    def _seeds_by_task(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for episode in self.episodes:
+            found.setdefault(episode.task, []).append(episode.seed)
+        return found
+
     def to_json(self) -> dict[str, Any]:
         """The content of result.json."""
         return {
@@ -95,7 +101,7 @@ class Evaluation:
             "pooled": asdict(self.pooled),
             "mean_rate": self.mean_rate,
             "interval": "Wilson score, 95 %",
-            "seeds": list(dict.fromkeys(episode.seed for episode in self.episodes)),
+            "seeds": max(self._seeds_by_task().values(), key=len, default=[]),
             "setup": self.setup,
             "host": self.host,
             "timing": self.timing,
@@ -118,7 +124,11 @@ class Evaluation:
             raise DataError(f"{path} does not exist; run the evaluation to its end first.")
         stored = json.loads(path.read_text(encoding="utf-8"))
         journal = Journal(directory / "episodes.jsonl").episodes
-        wanted = [(task, seed) for task in stored["tasks"] for seed in stored["seeds"]]
+        # A task that finished early has the first of the seeds only.
+        wanted = [
+            (task, seed) for task, rate in stored["tasks"].items()
+            for seed in stored["seeds"][: rate["n"]]
+        ]  # fmt: skip
         missing = [key for key in wanted if key not in journal]
         if missing:
             raise DataError(f"{directory}: episodes.jsonl lacks {missing[:3]}, named in {path}.")

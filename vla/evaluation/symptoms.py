@@ -86,10 +86,24 @@ class Yardstick:
             raise DataError("No axis moves in these demonstrations; there is nothing to compare.")
         return cls(np.where(moves, scale, 1.0), moves)
 
-    def measure(self, plans: Float64, target: Float64, mask: NDArray[np.bool_]) -> Float64:
-        """Mean absolute error (n,) of each plan over its real rows and the axes that move."""
-        error = np.minimum(np.abs(plans - target) / self.scale, ERROR_LIMIT)[..., self.moves]
+    def measure(
+        self,
+        plans: Float64,
+        target: Float64,
+        mask: NDArray[np.bool_],
+        axes: Sequence[int] | None = None,
+    ) -> Float64:
+        """Mean absolute error (n,) of each plan over its real rows and the axes that move.
+
+        Of `axes` only, if given; at least one of them must move.
+        """
+        counted = self.moves if axes is None else self.moves & self.pick(axes)
+        error = np.minimum(np.abs(plans - target) / self.scale, ERROR_LIMIT)[..., counted]
         return (error.mean(-1) * mask).sum(1) / np.maximum(mask.sum(1), 1)
+
+    def pick(self, axes: Sequence[int]) -> NDArray[np.bool_]:
+        """(A,), which axes these are."""
+        return np.isin(np.arange(len(self.moves)), axes)
 
 
 def reduce_error(

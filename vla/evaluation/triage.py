@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vla.contract import Policy
 from vla.evaluation.findings import CAUSES, Chain, Finding
@@ -24,6 +25,7 @@ from vla.evaluation.judgements import (
     judge_words,
     try_repairs,
 )
+from vla.evaluation.repairs import Float64
 from vla.evaluation.symptoms import Windows, Yardstick, find_frozen
 from vla.types import Trajectory
 
@@ -57,16 +59,19 @@ def diagnose(
     plans = seen.plan(policy)
     target, mask = seen.targets(plans.shape[1])
     yardstick = Yardstick.of(policy.embodiment, np.concatenate(seen.actions))
-    error = yardstick.measure(plans, target, mask)
-    mean = np.average(target.reshape(-1, target.shape[-1]), axis=0, weights=mask.reshape(-1))
-    guess = yardstick.measure(np.broadcast_to(mean, target.shape), target, mask)
+    error, guess = compare_with_guess(plans, target, mask, yardstick)
     figures: dict[str, Any] = {
-        "error": float(error.mean()),
-        "error_of_mean_action": float(guess.mean()),
-        "windows": len(error),
+        "error": error,
+        "error_of_mean_action": guess,
+        "windows": len(plans),
         **asdict(chain),
     }
-    findings = try_repairs(policy, seen, known, plans, yardstick)
+    if known is not None:
+        there = known.plan(policy)
+        error, guess = compare_with_guess(there, *known.targets(there.shape[1]), yardstick)
+        figures["error_on_training_data"] = error
+        figures["error_of_mean_action_on_training_data"] = guess
+    findings, least = try_repairs(policy, seen, known, plans, yardstick)
     findings += judge_words(policy, seen, plans, yardstick, figures)
     findings += judge_chain(chain)
     findings += judge_timing(live, reference, figures)
@@ -74,10 +79,19 @@ def diagnose(
         text = f"{', '.join(frozen)}: first and last picture of every episode are equal"
         findings.append(Finding(cause="camera frozen", score=0.95, evidence=text))
     if known is not None:
-        findings += judge_looks(policy, seen, known, yardstick, figures)
-    findings += judge_training(findings, figures)
+        findings += judge_looks(seen, known, least, figures)
+    findings += judge_training(least, figures)
     findings += judge_drift(findings, chain)
     ranked = sorted(findings, key=lambda finding: -finding.score)
     best = {finding.cause: finding for finding in reversed(ranked)}  # one of each cause
     named = sorted(best.values(), key=lambda finding: -finding.score)
     return [replace(f, remedy=CAUSES[f.cause]) for f in named], figures
+
+
+def compare_with_guess(
+    plans: Float64, target: Float64, mask: NDArray[np.bool_], yardstick: Yardstick
+) -> tuple[float, float]:
+    """Mean error of the plans, and of always giving the mean action."""
+    mean = np.average(target.reshape(-1, target.shape[-1]), axis=0, weights=mask.reshape(-1))
+    guess = yardstick.measure(np.broadcast_to(mean, target.shape), target, mask)
+    return float(yardstick.measure(plans, target, mask).mean()), float(guess.mean())

@@ -88,6 +88,9 @@ def test_the_expert_succeeds_and_its_actions_repeat_the_episode():
     assert episode.images["corner2"].shape == (len(episode), 32, 32, 3)
     assert episode.state.shape[1] == episode.action.shape[1] == 4
     assert np.abs(episode.action).max() <= 1
+    assert {name: rows.shape[1] for name, rows in episode.labels.items()} == {
+        "target": 2, "target_offset": 3, "goal": 2, "goal_offset": 3,
+    }  # fmt: skip
     np.testing.assert_allclose(np.diff(episode.time), 1 / 80)
     observation = world.reset(seed=2**32)
     for row in range(len(episode)):
@@ -133,3 +136,24 @@ def test_full_quality_is_lerobots_picture_to_the_pixel(monkeypatch):
         np.testing.assert_allclose(seen["agent_pos"], ours.state[0], atol=1e-6)
     world.close()
     theirs.close()
+
+
+def test_labels_say_where_things_are_in_the_picture():
+    config = MetaworldConfig(tasks=["pick-place-v3", "reach-v3"], image_size=96)
+    world = config.build("pick-place-v3")
+    for seed in (3, 4):
+        picture = world.reset(seed=seed).images["corner2"][0].astype(int)
+        labels = world.simulator.labels()
+        column, row = ((labels["goal"] + 1) / 2 * 96).astype(int)
+        red, green, blue = picture[row, column]
+        assert blue > 60 + max(red, green)  # the goal of this task is a blue ball
+        assert np.abs(labels["target"]).max() < 1
+    hand = world.simulator.measure()[:3]
+    thing = world.simulator.observe_all()[4:7]
+    np.testing.assert_allclose(labels["target_offset"], 10 * (thing - hand), atol=1e-5)
+    world.close()
+    reach = config.build("reach-v3")
+    reach.reset(seed=0)
+    labels = reach.simulator.labels()
+    np.testing.assert_array_equal(labels["target"], labels["goal"])
+    reach.close()

@@ -10,11 +10,11 @@ from vla.evaluation.probes import (
     SeamMeter,
     mean_figures,
     measure_language_use,
-    play,
     replay_demonstration,
 )
 from vla.evaluation.result import Evaluation
 from vla.runtime.config import ControlConfig
+from vla.runtime.rollout import rollout
 from vla.types import Observation, Trajectory
 
 
@@ -34,9 +34,8 @@ def result(verdicts):
 def record(seed, *, policy=None, max_steps=60):
     """An episode of a seeking policy as a demonstration."""
     world = PointConfig().build("touch")
-    ticks = play(
-        world, policy or SeekPolicy(), seed=seed, control=ControlConfig(), max_steps=max_steps
-    )
+    controller = ControlConfig().build(policy or SeekPolicy())
+    ticks = list(rollout(world, controller, seed=seed, max_steps=max_steps))
     seen = [tick.observation for tick in ticks]
     return Trajectory(
         images={"top": np.concatenate([o.images["top"] for o in seen])},

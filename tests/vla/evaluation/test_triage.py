@@ -69,6 +69,47 @@ def test_a_frozen_camera_and_a_sensor_with_another_zero_are_found(live):
     shifted = [replace(t, state=t.state + np.float32(5.0)) for t in live]
     found, _ = diagnose(Spoiled(), shifted, chain=FINE, reference=live)
     assert found[0].cause == "state statistics"
+    generic = [finding.score for finding in found if finding.cause == "unlike training"]
+    assert not generic or generic[0] < 0.5 * found[0].score  # it explains what is left only
+
+
+def chase(seed, late, length=60):
+    """A point after a dot that jumps every 15 ticks; its moves come `late` ticks after."""
+    rng, waiting = np.random.default_rng(seed), [np.zeros(2)] * late
+    point, states, actions = rng.uniform(-1, 1, 2), [], []
+    images = np.zeros((length, 16, 16, 3), np.uint8)
+    for tick in range(length):
+        if tick % 15 == 0:
+            row, column = rng.integers(0, 16, 2)
+        images[tick, row, column, 1] = 255
+        states.append(point)
+        waiting.append(np.clip((np.array([row, column]) / 7.5 - 1 - point) / 4, -0.2, 0.2))
+        actions.append(waiting[-1])
+        point = point + waiting.pop(0)
+    return replace(
+        record(0), images={"top": images}, state=np.float32(states), action=np.float32(actions),
+        time=np.arange(length) / EMBODIMENT.hz, success=not late,
+    )  # fmt: skip
+
+
+def test_an_arm_so_late_that_experts_fail_is_called_late_not_the_policy_untrained():
+    known, late = ([chase(seed, ticks) for seed in range(6)] for ticks in (0, 4))
+    broken = Chain(replayed={}, success=0.0, floor=0.0, experts=0.0)
+    found, figures = diagnose(Spoiled(), late, chain=broken, reference=known)
+    assert found[0].cause == "late actuation"
+    assert figures["lag_ticks"]["live"] - figures["lag_ticks"]["training"] == 4
+    assert "world impassable" in [finding.cause for finding in found]
+    assert "not trained" not in [finding.cause for finding in found]
+
+
+def test_two_of_many_axes_are_judged_by_their_own_error(live):
+    """Among axes that are right, a fault on one would otherwise drown."""
+    names = [finding.cause for finding in diagnose(Spoiled(), live, chain=FINE)[0]]
+    assert names == []
+    half = diagnose(Spoiled(lambda a: a * np.float32([1, -1])), live, chain=FINE)[0][0]
+    assert half.cause == "axis sign"
+    assert half.evidence.startswith("dy: ")
+    assert half.score > 0.6
 
 
 def test_what_is_left_is_drift(live):

@@ -1,4 +1,4 @@
-"""Pictures of a foreign MuJoCo scene: one renderer of our own, and only what is looked at.
+"""Pictures of a MuJoCo scene: one renderer of our own, and only what is looked at.
 
 Gymnasium's off-screen viewer never makes its GL context current, so that two environments in
 one process draw each other's meshes; `SceneRenderer` does.
@@ -14,6 +14,7 @@ from envs.renderer import SceneRenderer
 from vla.embodiment import Camera
 from vla.errors import ContractError
 from vla.pictures import LatePictures, Pictures
+from vla.types import Float32
 
 View = str | mujoco.MjvCamera
 SPARE = 4
@@ -28,7 +29,8 @@ class SceneView:
 
     Args:
         model: quality "fast" changes its `vis.quality`.
-        data: what is shown; owned by the benchmark.
+        data: what is shown; owned by the caller, who calls `keep` before it changes, and `settle`
+            before the model does.
         cameras: by name, with their sizes.
         views: the model's camera (or a free one) of each name.
         quality: "fast" or "full".
@@ -60,6 +62,7 @@ class SceneView:
         self._quality = quality
         self._renderers: dict[tuple[int, int], SceneRenderer] = {}
         self._latest: weakref.ref[LatePictures] | None = None
+        self._past: list[weakref.ref[LatePictures]] = []
         self._spare: list[mujoco.MjData] = []
         self._closed = False
 
@@ -79,10 +82,34 @@ class SceneView:
             mujoco.mj_copyData(past, self._model, self._data)
             latest.redirect(lambda: self._draw(past))
             weakref.finalize(latest, self._give_back, past)
+            self._past = [*(one for one in self._past if one() is not None), weakref.ref(latest)]
+
+    def settle(self) -> None:
+        """To be called before the model changes: what somebody may still look at is drawn now."""
+        self.keep()
+        for one in self._past:
+            pictures = one()
+            if pictures is not None and not pictures.drawn:
+                dict(pictures)
+        self._past.clear()
 
     def _give_back(self, past: mujoco.MjData) -> None:
         if len(self._spare) < SPARE:
             self._spare.append(past)
+
+    def project(self, point: np.ndarray, name: str) -> Float32:
+        """World point (3,), metres, to (u, v) in the picture of a square named camera.
+
+        float32 (2,), u to the right and v downwards, -1 and 1 at the edges; kept within [-2, 2].
+        """
+        view = self._views[name]
+        if not isinstance(view, str):
+            raise ContractError(f"Camera {name!r} is a free one; points are told of named ones.")
+        camera = self._data.camera(view)
+        x, y, z = camera.xmat.reshape(3, 3).T @ (point - camera.xpos)
+        half = np.tan(np.radians(self._model.camera(view).fovy.item()) / 2)
+        place = np.array([x, -y]) / (half * max(-z, 1e-6))
+        return np.clip(-place if name in self._turned else place, -2.0, 2.0).astype(np.float32)
 
     def close(self) -> None:
         """Free the GL contexts; idempotent."""
