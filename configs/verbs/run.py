@@ -57,7 +57,7 @@ def main(job: RunJob) -> None:
     earlier = len(list(output.glob("flight-*.vlalog")))  # kept: a log is never overwritten
     with open_controller(job, body, streamed) as (controller, weights):
         facts = {"job": asdict(job), "weights_sha256": weights, "policy_body": body.to_json()}
-facts |= tell_quantization(job.checkpoint)
+        facts |= tell_quantization(job.checkpoint)
         while len(flights) < job.episodes:
             logs.append(output / f"flight-{earlier + len(logs):03d}.vlalog")
             await_operator(job.robot, console)
