@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,22 @@ def imported_names(tree: ast.AST) -> list[str]:
     return names
 
 
-@pytest.mark.parametrize("path", TREES)
+def over_every_file(check: Callable[[str], None]) -> Callable[[], None]:
+    """A test that holds every file against `check` and tells of all that fail it."""
+
+    def test() -> None:
+        found = []
+        for path in TREES:
+            try:
+                check(path)
+            except AssertionError as error:
+                found.append(f"{path}: {error}")
+        assert not found, "\n".join(found)
+
+    return test
+
+
+@over_every_file
 def test_imports_flow_one_way(path):
     package = path.split("/")[0]
     allowed = MAY_IMPORT[package] | {package}
@@ -86,7 +102,7 @@ def test_imports_flow_one_way(path):
     assert "tests" not in tops
 
 
-@pytest.mark.parametrize("path", TREES)
+@over_every_file
 def test_heavy_packages_stay_in_their_rooms(path):
     for name in imported_names(TREES[path]):
         rooms = HEAVY.get(name.split(".")[0])
@@ -120,7 +136,7 @@ def test_no_module_cycle():
         visit(module, ())
 
 
-@pytest.mark.parametrize("path", TREES)
+@over_every_file
 def test_no_broad_except(path):
     for node in ast.walk(TREES[path]):
         if isinstance(node, ast.ExceptHandler):
@@ -131,7 +147,7 @@ def test_no_broad_except(path):
             assert not broad or path in PROCESS_BOUNDARIES, f"{path}:{node.lineno}: {names}"
 
 
-@pytest.mark.parametrize("path", TREES)
+@over_every_file
 def test_nothing_unsafe_is_called(path):
     banned_calls = {"eval", "exec", "print", "breakpoint", "torch.load", "yaml.load", "np.load"}
     for node in ast.walk(TREES[path]):
@@ -141,7 +157,7 @@ def test_nothing_unsafe_is_called(path):
     assert not {"pickle", "dill", "cloudpickle"} & set(imported_names(TREES[path]))
 
 
-@pytest.mark.parametrize("path", TREES)
+@over_every_file
 def test_configs_are_never_written_to(path):
     for node in ast.walk(TREES[path]):
         targets = node.targets if isinstance(node, ast.Assign) else []
@@ -153,7 +169,7 @@ def test_configs_are_never_written_to(path):
                 assert not owner.endswith(("cfg", "config")), f"{path}:{node.lineno}: {owner}"
 
 
-@pytest.mark.parametrize("path", TREES)
+@over_every_file
 def test_files_and_functions_stay_readable(path):
     lines = (ROOT / path).read_text().count("\n")
     assert lines <= 300, f"{path} has {lines} lines; split it by noun"
@@ -165,7 +181,7 @@ def test_files_and_functions_stay_readable(path):
             assert length <= 60, f"{path}:{node.lineno}: {node.name} has {length} lines of code"
 
 
-@pytest.mark.parametrize("path", TREES)
+@over_every_file
 def test_public_names_have_docstrings(path):
     for node in TREES[path].body:
         is_public = isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_"

@@ -376,7 +376,7 @@ def test_what_oft_needs_is_refused_elsewhere():
         PrismaticConfig(readout="ahead")
     picture = torch.zeros(1, 100, 200, 3, dtype=torch.uint8)
     picture[:, 3:97, 5:195] = 255  # the central nine tenths, and half a percent more
-    assert fit(picture, 50, "crop").min() == 1
+    assert fit(picture, 50, "crop").min() > 0.999
     assert fit(picture, 50, "stretch").min() == 0
     with pytest.raises(ConfigError, match="rows"):
         PublicConfig(rows=-1)
