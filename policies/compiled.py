@@ -125,7 +125,8 @@ class Planner:
         return self._programs[key](inputs)
 
     def _prepare(self, inputs: Inputs) -> Callable[[Inputs], Tensor]:
-        policy, shape = self._policy, inputs
+        # without the tensors themselves: Dynamo would take them for those of later plans
+        policy, shape = self._policy, inputs.map(lambda tensor: torch.empty(0))
 
         def run(*tensors: Tensor) -> Tensor:
             return plan(policy, shape.holding(tensors))

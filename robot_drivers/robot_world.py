@@ -25,6 +25,8 @@ from vla.runtime.ticker import Slot, Ticker
 from vla.types import Float32, Observation, Outcome
 
 __all__ = ["CAUSES", "Device", "Pilot", "RobotWorld", "Scene"]
+FIRST_LOOKS, LOOK_PAUSE = 20, 0.05
+"""How often cameras are asked for a fresh picture before a flight, and seconds in between."""
 
 
 class RobotWorld:
@@ -98,8 +100,7 @@ class RobotWorld:
             self._connected = True
         self.gate.reset()
         self._slot = None
-        observation = self._observe()
-        age = self._age(self._clock())
+        observation, age = self._observe_afresh()
         if not age <= self.gate.max_age:
             raise RobotError(
                 f"The newest state or picture is {age:.2f} s old; at most {self.gate.max_age} s "
@@ -111,6 +112,16 @@ class RobotWorld:
                 f"The arm may not start here: {'; '.join(problems)}. Move it inside by hand."
             )
         return observation
+
+    def _observe_afresh(self) -> tuple[Observation, float]:
+        """State and pictures, and their age; nothing moves yet, so slow ones get another chance."""
+        for left in reversed(range(FIRST_LOOKS)):
+            observation = self._observe()
+            age = self._age(self._clock())
+            if age <= self.gate.max_age or not left:
+                break
+            time.sleep(LOOK_PAUSE)
+        return observation, age
 
     def step(self, action: Float32) -> Observation:
         """Judge, send, log, wait for the next slot of the grid, and observe.

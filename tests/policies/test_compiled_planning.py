@@ -92,7 +92,7 @@ def test_one_program_serves_all_prompts_of_a_bucket(name):
     np.testing.assert_allclose(plan_with(policy, some), want, atol=1e-5)
     made = counters["stats"]["unique_graphs"]
     assert made >= 1
-    for text in ("reach the red cube", "go"):
+    for text in ("put it on the table, please", "set it in the plate, please"):
         plan_with(policy, [replace(one, instruction=text) for one in some])
     assert counters["stats"]["unique_graphs"] == made
     plan_with(policy, observations(2, pending=[1, 1]))

