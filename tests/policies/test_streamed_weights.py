@@ -69,8 +69,8 @@ def test_files_that_do_not_fit_are_refused(tmp_path, fault):
 def test_the_peak_is_the_codes_and_one_portion(tmp_path):
     from benchmarks.loading_memory import measure
 
-    told = measure(0.6, 64, 64, tmp_path)
-    constant = 250  # float32 copies of the largest weight (2048 x 5504) on its way to codes
-    assert told["checkpoint_mb"] > 500
+    told = measure(0.4, 64, 64, tmp_path)
+    constant = 14 * 45  # float32 copies of the largest weight (2048 x 5504) on its way to codes
+    assert told["checkpoint_mb"] > 350
     assert told["kept_mb"] < 0.4 * told["checkpoint_mb"]
     assert told["above_kept_mb"] < told["portion_mb"] * 1.05 + constant
