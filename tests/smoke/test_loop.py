@@ -7,8 +7,7 @@ import pytest
 
 from tests.command import run_vla
 
-# one group: the demo, which takes longest, is made for one process only
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.xdist_group("demo")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 SMALL_POLICY = [
     "policy.backbone.channels=8",
