@@ -12,6 +12,7 @@ torch, from the same weights.
 
 import warnings
 from dataclasses import replace
+from functools import cache
 from threading import Lock
 from typing import Any
 
@@ -128,10 +129,21 @@ def _draw_example(policy: VlaPolicy) -> Inputs:
     )
 
 
+@cache
+def _open_core() -> Any:
+    """One for the life of the process.
+
+    OpenVINO's CPU plug-in gives the thread that loads it another stack for signals and frees that
+    stack when the last `Core` goes: the next signal, a Ctrl-C, would end the process (2026.4).
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 def _compile(policy: VlaPolicy, example: Inputs, threads: int) -> Any:
     """Trace, convert, compile: an OpenVINO inference request."""
     try:
-        import openvino
         from openvino.frontend import FrontEndManager
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
     except ImportError as error:
@@ -158,4 +170,4 @@ def _compile(policy: VlaPolicy, example: Inputs, threads: int) -> Any:
         "INFERENCE_PRECISION_HINT": "f32",
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": _GROUP if rounds else 0,
     }
-    return openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+    return _open_core().compile_model(model, "CPU", settings).create_infer_request()
