@@ -56,9 +56,9 @@ class OpenvinoPlanner:
         free = inputs.pending is None and inputs.tentative is None
         if not free and not self._policy.head.overwrites:
             return plan(self._policy, inputs)
-        free = replace(inputs, pending=None, tentative=None)
+        bare = replace(inputs, pending=None, tentative=None)
         count = len(inputs.state)
-        return torch.cat([self._infer(free.map(lambda x, i=i: x[i : i + 1])) for i in range(count)])
+        return torch.cat([self._infer(bare.map(lambda x, i=i: x[i : i + 1])) for i in range(count)])
 
     def _infer(self, inputs: Inputs) -> Tensor:
         with self._lock:

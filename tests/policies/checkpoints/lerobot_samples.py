@@ -98,15 +98,10 @@ def shrink_pi(monkeypatch):
     return vision
 
 
-def make_pi(monkeypatch, kind, body):
-    from lerobot.policies.pi0 import configuration_pi0, modeling_pi0, processor_pi0
-    from lerobot.policies.pi05 import configuration_pi05, modeling_pi05, processor_pi05
+def shrink_their_pi(monkeypatch, module):
+    """Both sides of `make_pi`; `module` is LeRobot's of the model."""
     from transformers import PaliGemmaConfig
 
-    module, configuration, processor = {
-        "pi0": (modeling_pi0, configuration_pi0.PI0Config, processor_pi0),
-        "pi05": (modeling_pi05, configuration_pi05.PI05Config, processor_pi05),
-    }[kind]
     vision = shrink_pi(monkeypatch)
     mapping = dict(module.CONFIG_MAPPING.items())
     mapping["paligemma"] = lambda: PaliGemmaConfig(vision_config=dict(vision))
@@ -117,6 +112,17 @@ def make_pi(monkeypatch, kind, body):
         "get_gemma_config",
         lambda variant: module.GemmaConfig(sizes[variant][0], 2, sizes[variant][1], 8, 1, 8),
     )
+
+
+def make_pi(monkeypatch, kind, body):
+    from lerobot.policies.pi0 import configuration_pi0, modeling_pi0, processor_pi0
+    from lerobot.policies.pi05 import configuration_pi05, modeling_pi05, processor_pi05
+
+    module, configuration, processor = {
+        "pi0": (modeling_pi0, configuration_pi0.PI0Config, processor_pi0),
+        "pi05": (modeling_pi05, configuration_pi05.PI05Config, processor_pi05),
+    }[kind]
+    shrink_their_pi(monkeypatch, module)
     config = configuration(
         max_action_dim=LANES, max_state_dim=32, chunk_size=HORIZON, n_action_steps=HORIZON,
         image_resolution=(28, 28), device="cpu", **describe_features(body),
@@ -143,6 +149,17 @@ def shrink_smolvla(monkeypatch):
     return sizes
 
 
+def serve_from_memory(monkeypatch, module, config):
+    """Let LeRobot's SmolVLM find `config` and a tokenizer without the hub."""
+    tokenizer = SimpleNamespace(fake_image_token_id=1, global_image_token_id=2)
+    monkeypatch.setattr(module, "AutoConfig", SimpleNamespace(from_pretrained=lambda name: config))
+    monkeypatch.setattr(
+        module,
+        "AutoProcessor",
+        SimpleNamespace(from_pretrained=lambda name: SimpleNamespace(tokenizer=tokenizer)),
+    )
+
+
 def make_smolvla(monkeypatch, body):
     from lerobot.policies.smolvla import configuration_smolvla, modeling_smolvla, processor_smolvla
     from lerobot.policies.smolvla import smolvlm_with_expert as module
@@ -157,13 +174,7 @@ def make_smolvla(monkeypatch, body):
                      "pad_token_id": 0},
         pad_token_id=0,
     )  # fmt: skip
-    tokenizer = SimpleNamespace(fake_image_token_id=1, global_image_token_id=2)
-    monkeypatch.setattr(module, "AutoConfig", SimpleNamespace(from_pretrained=lambda name: config))
-    monkeypatch.setattr(
-        module,
-        "AutoProcessor",
-        SimpleNamespace(from_pretrained=lambda name: SimpleNamespace(tokenizer=tokenizer)),
-    )
+    serve_from_memory(monkeypatch, module, config)
     options = configuration_smolvla.SmolVLAConfig(
         max_action_dim=LANES, max_state_dim=32, chunk_size=HORIZON, n_action_steps=HORIZON,
         num_vlm_layers=4, resize_imgs_with_padding=(40, 40), device="cpu",

@@ -17,8 +17,8 @@ from tests.policies.checkpoints.lerobot_samples import (
     make_body,
     save_public,
     scatter,
-    shrink_pi,
     shrink_smolvla,
+    shrink_their_pi,
 )
 from vla.types import Observation
 
@@ -116,18 +116,8 @@ def make_twin(monkeypatch, kind):
         )
         return SmolvlmConfig(size="smolvla", fit="pad_corner", state="token"), expert
     from lerobot.policies.pi0 import modeling_pi0 as module
-    from transformers import PaliGemmaConfig
 
-    vision = shrink_pi(monkeypatch)
-    mapping = dict(module.CONFIG_MAPPING.items())
-    mapping["paligemma"] = lambda: PaliGemmaConfig(vision_config=dict(vision))
-    monkeypatch.setattr(module, "CONFIG_MAPPING", mapping)
-    sizes = {"gemma_2b": (32, 64), "gemma_300m": (16, 48)}
-    monkeypatch.setattr(
-        module,
-        "get_gemma_config",
-        lambda variant: module.GemmaConfig(sizes[variant][0], 2, sizes[variant][1], 8, 1, 8),
-    )
+    shrink_their_pi(monkeypatch, module)
     plain = module.PI0Policy.__init__
 
     def begin(self, config, **options):

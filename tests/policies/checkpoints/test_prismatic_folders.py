@@ -127,6 +127,7 @@ def predict_oft(policy, source, folder, observation, cameras):
     for name in cameras:
         pixels = fit(torch.from_numpy(observation.images[name]), 70, "crop")
         seen.append(policy.backbone.tower(pixels, torch.zeros(1, WIDTH))[0])
+    # torch's own reader is what ours is held against; this test wrote the files.
     files = {part: torch.load(next(folder.glob(f"{part}*"))) for part in ("action", "proprio")}
     head, state = ({n.removeprefix("module."): x.float() for n, x in f.items()}
                    for f in files.values())  # fmt: skip
@@ -186,7 +187,7 @@ def test_oft_is_read_whole_or_not_at_all(oft):
 
     assert load(rows=3).config.horizon == 3
     path = oft / "action_head--50000_checkpoint.pt"
-    head = torch.load(path)
+    head = torch.load(path)  # this test wrote it
     name = "module.model.fc2.weight"
     torch.save({k: v for k, v in head.items() if k != name}, path)
     with pytest.raises(CheckpointError, match=r"lacks \['fc2\.weight'\]"):

@@ -1,13 +1,12 @@
 """Our experts against LeRobot's, with the same small random weights and the same prefix."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
 from policies.backbones.interface import Context, ContextShape, Geometry, Prefix
 from policies.checkpoints import pi0, smolvla
 from policies.heads.config_expert import ExpertConfig
+from tests.policies.checkpoints.lerobot_samples import serve_from_memory
 
 pytestmark = [
     pytest.mark.slow,
@@ -171,13 +170,7 @@ def make_smolvla(monkeypatch):
     eyes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
             "intermediate_size": 16}  # fmt: skip
     config = SmolVLMConfig(text_config=text, vision_config=eyes, pad_token_id=0)
-    tokenizer = SimpleNamespace(fake_image_token_id=1, global_image_token_id=2)
-    monkeypatch.setattr(module, "AutoConfig", SimpleNamespace(from_pretrained=lambda name: config))
-    monkeypatch.setattr(
-        module,
-        "AutoProcessor",
-        SimpleNamespace(from_pretrained=lambda name: SimpleNamespace(tokenizer=tokenizer)),
-    )
+    serve_from_memory(monkeypatch, module, config)
     options = configuration_smolvla.SmolVLAConfig(
         max_action_dim=LANES, max_state_dim=STATE, chunk_size=HORIZON, n_action_steps=HORIZON,
         num_vlm_layers=4, device="cpu",
