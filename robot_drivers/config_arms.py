@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from robot_drivers.camera_config import LerobotCameraConfig
@@ -146,16 +147,19 @@ class UrConfig(ArmConfig):
     watchdog_hz: float = 10.0
 
     def link(self) -> Any:
-        """A `UrLink`."""
+        """A `UrLink` in a process of its own: ur_rtde 1.6.5 can crash while it reconnects."""
+        from robot_drivers.link_process import LinkProcess
         from robot_drivers.ur import UrLink
 
-        return UrLink(
+        build = partial(
+            UrLink,
             self.host,
             servo_hz=self.servo_hz,
             tool=self.commands == "tool",
             watchdog_hz=self.watchdog_hz,
             gripper=self.gripper,
         )
+        return LinkProcess(build, patience=self.patience)
 
 
 @dataclass(kw_only=True, slots=True)
