@@ -3,6 +3,9 @@ PYTHON ?= $(shell command -v python3.12 || command -v python3)
 VENV := .venv
 STAMP := $(VENV)/.installed
 
+# Bytecode is kept whatever the environment says: hundreds of tests start a process.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test check lint clean
 
 demo: $(STAMP)

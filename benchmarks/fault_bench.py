@@ -40,8 +40,9 @@ class Flown:
     Attributes:
         at: seconds after the first tick at which something was done to it.
         error: name of the error that it ended with.
-        reason: why it ended without one.
+        told: what the loop told of a flight without one (`vla.runtime.live.run_live`).
         refused: plans refused, by reason.
+        times, commands: what the driver was told, and when.
     """
 
     path: Path
@@ -52,11 +53,17 @@ class Flown:
     begin: float = 0.0
     at: float = 0.0
     error: str = ""
-    reason: str = ""
+    told: dict = field(default_factory=dict)
     refused: dict = field(default_factory=dict)
     torque: bool = True
+    times: list = field(default_factory=list)
     commands: list = field(default_factory=list)
     flight: Flight | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why it ended without an error."""
+        return self.told.get("reason", "")
 
 
 @dataclass(kw_only=True)
@@ -103,6 +110,7 @@ class Bench:
         wave: dict | None = None,
         url: str = "",
         growth: int = 4096,
+        control: AsyncControlConfig | None = None,
     ) -> Flown:
         """One flight.
 
@@ -117,6 +125,7 @@ class Bench:
             wave: options of `WaveOf`.
             url: of a policy server to ask instead.
             growth: ticks by which the log grows.
+            control: options of the loop.
         """
         arm = self.arm
         arm.renew()
@@ -124,7 +133,7 @@ class Bench:
             prepare(arm)
         body = with_camera(arm.embodiment) if camera else arm.embodiment
         limits = gate or arm.config.gate
-        judge, control = limits.build(body), AsyncControlConfig(hang=1.0)
+        judge, control = limits.build(body), control or AsyncControlConfig(hang=1.0)
         plans = WaveOf(body, **(wave or {}))
         if url:
             plans = partial(load_policy, url, device="cpu", embodiment=body)
@@ -151,10 +160,10 @@ class Bench:
                 at(arm, judge, controller)
 
         try:
-            flown.reason = run_live(
+            flown.told = run_live(
                 world, controller, seed=0, log=log, seconds=seconds, progress=watch,
                 brake=lambda: judge.latch(Cause.STOP), priority=control.priority,
-            )["reason"]  # fmt: skip
+            )  # fmt: skip
         except VlaError as error:
             flown.error = type(error).__name__
             sys.stderr.write(f"  {flown.error}: {error}\n")
@@ -163,6 +172,6 @@ class Bench:
             flown.refused = controller.refused
             controller.close()
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-            flown.torque, flown.commands = arm.torque, arm.commands
+            flown.torque, flown.times, flown.commands = arm.torque, arm.times, arm.commands
         flown.flight = read_flight(path)
         return flown

@@ -1,17 +1,18 @@
 """Plans and pictures for the fault matrix, and what goes wrong with them."""
 
+import math
 import random
 import time
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmarks.control_arm import Wave
 from vla.embodiment import Camera, Embodiment
 from vla.errors import RobotError, ServingError
 from vla.types import ActionChunk
 
 PICTURE = 32
+ROWS = 50
 
 
 def joints_of(body: Embodiment) -> np.ndarray:
@@ -24,13 +25,32 @@ def with_camera(body: Embodiment) -> Embodiment:
     return replace(body, cameras={"front": Camera(height=PICTURE, width=PICTURE)})
 
 
-@dataclass
-class BodyWave(Wave):
-    """The wave of `control_arm` on any body; grippers go round the middle of their stroke."""
+def keep_busy(seconds: float) -> None:
+    """Python work of small steps, which holds the interpreter's lock like eager models do."""
+    end = time.monotonic() + seconds
+    table = {}
+    while time.monotonic() < end:
+        for key in range(50):
+            table[key] = (key * 7) % 11
+        sum(table.values())
 
-    body: Embodiment | None = None
+
+@dataclass
+class Wave:
+    """Plans a slow sine on every joint; grippers go round the middle of their stroke.
+
+    Attributes:
+        body: any.
+        seconds: of Python work per plan.
+        amplitude: rad; a quarter turn of phase per second, so 0.4 moves at most 0.63 rad/s.
+        open_loop: go by the clock alone; otherwise on from where the arm stands.
+    """
+
+    body: Embodiment
+    seconds: float = 0.08
     amplitude: float = 0.4
     open_loop: bool = False
+    history: int = 1
 
     @property
     def embodiment(self) -> Embodiment:
@@ -38,19 +58,30 @@ class BodyWave(Wave):
         return self.body
 
     def rows(self, begin: float) -> np.ndarray:
-        """(ROWS, A)."""
-        wave = super().rows(begin)[:, :1] * (self.amplitude / 0.4)
+        """(ROWS, A) from monotonic second `begin` on."""
+        phase = (begin + np.arange(ROWS) / self.body.hz) * math.tau / 4
+        wave = self.amplitude * np.sin(phase)[:, None]
         middle = np.array([0.5 if a.unit == "1" else 0.0 for a in self.body.action])
         scale = np.array([0.2 if a.unit == "1" else 1.0 for a in self.body.action])
         return (middle + scale * wave).astype(np.float32)
 
+    def act(self, observations, *, seeds):
+        """See `vla.contract.Policy`."""
+        keep_busy(self.seconds)
+        return [ActionChunk(actions=self._from_here(o), time=o.time) for o in observations]
+
     def _from_here(self, observation) -> np.ndarray:
-        return self.rows(observation.time) if self.open_loop else super()._from_here(observation)
+        """The sine, reached within a second from where the arm stands."""
+        rows = self.rows(observation.time)
+        if self.open_loop:
+            return rows
+        fading = np.exp(-4 * np.arange(ROWS) / self.body.hz)[:, None]
+        return (rows + fading * (observation.state[-1] - rows[0])).astype(np.float32)
 
 
 @dataclass
 class WaveOf:
-    """Picklable factory of a `BodyWave`, with what a bad network makes of its plans.
+    """Picklable factory of a `Wave`, with what a bad network makes of its plans.
 
     Attributes:
         trouble: "", "jitter" (0 to 0.5 s late at random), "dropped" (none arrives after a
@@ -67,8 +98,7 @@ class WaveOf:
 
     def __call__(self):
         """See `vla.runtime.planner.PolicyFactory`."""
-        wave = BodyWave(self.body.hz, self.seconds, body=self.body, amplitude=self.amplitude,
-                        open_loop=self.open_loop)  # fmt: skip
+        wave = Wave(self.body, self.seconds, amplitude=self.amplitude, open_loop=self.open_loop)
         return (Troubled(wave, self.trouble) if self.trouble else wave), "0" * 64
 
 

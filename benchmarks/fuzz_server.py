@@ -26,17 +26,18 @@ import aiohttp
 import msgpack
 import numpy as np
 
-from benchmarks.control_arm import body as servo_body
 from benchmarks.fault_plans import with_camera
 from benchmarks.fault_victims import end, start
 from benchmarks.soak import look
+from vla.embodiment import Axis, Embodiment
 from vla.errors import VlaError
 from vla.serving.codec import pack
 from vla.serving.messages import Request
 from vla.serving.remote_policy import RemotePolicy
 from vla.types import Observation
 
-BODY = with_camera(servo_body(50.0))
+JOINTS = tuple(Axis(name=n, unit="rad", low=-2.0, high=2.0, frame="joint") for n in "abcdef")
+BODY = with_camera(Embodiment(name="arm", state=JOINTS, action=JOINTS, cameras={}, hz=50.0))
 ROUND, CALLERS = 1000, 12
 GROWN = 50.0
 """MB that the server may grow: what Python and the allocator keep."""

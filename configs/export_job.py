@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+from policies.quantize.config import RecipeConfig
 from vla.errors import ConfigError, choose
 
 
@@ -20,6 +21,10 @@ class ExportJob:
         cameras: a public policy's image key by camera name, see policy=public.
         rows: that an OpenVLA-OFT policy plans at once, see policy=public.
         tokenizer: folder or hub name, where it differs from what a public policy names.
+        dtype: of a public policy's pretrained weights in memory.
+        recipe: store a public policy in few bits as it is read, for a machine on which it does
+            not fit otherwise; nobody has judged such a policy (`vla quantize` does), and its
+            checkpoint says so.
         episodes: "train", "held_out" or "all".
         held_out: fraction of the episodes that "train" leaves out, as data.held_out.
         video: MP4 files; false for PNG in tables: lossless, large, slow to read.
@@ -35,6 +40,8 @@ class ExportJob:
     cameras: dict[str, str] = field(default_factory=dict)
     rows: int = 0
     tokenizer: str = ""
+    dtype: str = "float32"
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
     episodes: str = "all"
     held_out: float = 0.1
     video: bool = True
@@ -45,3 +52,5 @@ class ExportJob:
         choose("format:", self.format, dict.fromkeys(("lerobot", "vla")))
         if bool(self.store) == bool(self.checkpoint):
             raise ConfigError("Give store=... to export data, or checkpoint=... for a policy.")
+        if self.recipe.kind != "none" and self.format != "vla":
+            raise ConfigError(f"recipe={self.recipe.kind} needs format=vla; LeRobot has no such.")

@@ -1,6 +1,8 @@
 """A checkpoint, ours or a public one, in another format."""
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -12,6 +14,9 @@ from vla.embodiment import Embodiment
 from vla.errors import ConfigError
 from vla.training.checkpoint import CheckpointMeta, open_checkpoint
 
+if TYPE_CHECKING:
+    from policies.vla_policy import VlaPolicy
+
 
 def export_policy(job: ExportJob) -> None:
     """Write `job.output`, completely or not at all.
@@ -21,7 +26,7 @@ def export_policy(job: ExportJob) -> None:
     """
     from policies.vla_policy import VlaPolicy
 
-    policy = _load(job)
+    policy, source = _load(job)
     if not isinstance(policy, VlaPolicy):
         raise ConfigError(
             f"{job.checkpoint} holds a {type(policy).__name__}, which runs as it is but is not "
@@ -38,13 +43,38 @@ def export_policy(job: ExportJob) -> None:
         from vla.training.weights import module_tensors
 
         contract = {"embodiment": policy.embodiment.to_json(), "source": job.checkpoint}
+        if job.recipe.kind != "none":
+            contract["quantization"] = _quantize(policy, job, source)
         meta = CheckpointMeta(config_yaml=dump_config(policy.config), contract=contract)
         write_release(output, meta, module_tensors(policy))
         told = f"{output}\nNext: vla eval checkpoint={output}"
     console.print(told, soft_wrap=True, markup=False)
 
 
-def _load(job: ExportJob) -> Policy:
+def _quantize(policy: "VlaPolicy", job: ExportJob, source: str) -> dict[str, Any]:
+    """Store it in few bits, in place, with scales from its weights alone; what is told of it.
+
+    Raises:
+        ConfigError: for one of ours, which `vla quantize` judges.
+    """
+    from policies.quantize.gate import describe_errors
+    from policies.quantize.quantizer import quantize
+
+    if not is_public(Path(job.checkpoint)):
+        raise ConfigError(f"{job.checkpoint} is one of ours: use `vla quantize`, which judges it.")
+    report = describe_errors(quantize(policy, job.recipe, []))
+    unjudged = "its plans were never compared with the float policy's"
+    return {
+        "recipe": asdict(job.recipe),
+        "layers": report["layers"],
+        "report": report,
+        "gate": {"passed": False, "faults": [unjudged], "override": True},
+        "source_sha256": source,
+    }
+
+
+def _load(job: ExportJob) -> tuple[Policy, str]:
+    """The policy and the SHA-256 of its weights."""
     if is_public(Path(job.checkpoint)):
         config = PublicConfig(
             path=job.checkpoint,
@@ -53,10 +83,11 @@ def _load(job: ExportJob) -> Policy:
             cameras=job.cameras,
             rows=job.rows,
             tokenizer=job.tokenizer,
+            dtype=job.dtype,
         )
-        return load_public(config, device="cpu", embodiment=None)[0]
+        return load_public(config, device="cpu", embodiment=None)
     contract = open_checkpoint(job.checkpoint).contract
     if "embodiment" not in contract:
         raise ConfigError(f"{job.checkpoint} serves a family; only one body's can be exported.")
     body = Embodiment.from_json(contract["embodiment"])
-    return load_policy(job.checkpoint, device="cpu", embodiment=body)[0]
+    return load_policy(job.checkpoint, device="cpu", embodiment=body)
