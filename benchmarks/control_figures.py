@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 def describe_commands(
-    times: Sequence[float], commands: Sequence, *, hz: float, speed: float
+    times: Sequence[float], commands: Sequence, *, hz: float, speed: ArrayLike
 ) -> dict:
     """Punctuality, and how many commands should never have been sent.
 
@@ -14,7 +15,7 @@ def describe_commands(
         times: monotonic seconds at which each command was given to the driver.
         commands: (A,) each, joints in rad, gripper in parts of its stroke.
         hz: rate that was asked for.
-        speed: largest change per second of any axis that is legal.
+        speed: (A,) largest change per second of each axis that is legal.
     """
     when = np.array(times)
     gaps = np.diff(when)
@@ -24,8 +25,8 @@ def describe_commands(
     p50, p99, p999 = np.percentile(off, [50, 99, 99.9])
     rate = len(gaps) / float(when[-1] - when[0])
     rows = np.array(commands, np.float64)
-    steps = np.abs(np.diff(rows, axis=0)).max(axis=1)
-    far = int((steps > speed / hz + 1e-4).sum())
+    steps = np.abs(np.diff(rows, axis=0))
+    far = (steps > np.asarray(speed) / hz + 1e-4).any(axis=1)
     return {
         "commands": len(when),
         "rate_hz": round(rate, 4),
@@ -34,7 +35,7 @@ def describe_commands(
                    "max": round(float(off.max()), 4)},
         "missed": int(np.maximum(np.round(gaps * hz) - 1, 0).sum()),
         "not_finite": int((~np.isfinite(rows).all(axis=1)).sum()),
-        "too_fast": far,
+        "too_fast": int(far.sum()),
         "largest_step": round(float(np.nanmax(steps)), 4),
     }  # fmt: skip
 

@@ -39,8 +39,8 @@ FAULTS = {
     "dies": FaultConfig(crash_at=FAULT_AT),
 }
 WORK = 0.08
-SPEED = math.pi / 2
-"""rad/s that our gate grants this arm; a faster command counts as illegal for both."""
+SPEED = (math.pi / 2,) * 5 + (2.0,)
+"""rad/s, strokes per second: what our gate grants this arm; more counts as too fast for both."""
 
 
 def fly_ours(hz: float, seconds: float, fault: str, priority: int) -> dict:

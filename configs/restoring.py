@@ -136,6 +136,7 @@ def load_trained(checkpoint: "Checkpoint", *, device: str) -> "nn.Module":
         CheckpointError: when it is damaged, or made by another version.
     """
     from vla.training.checkpoint import load_weights
+    from vla.training.weights import fill_module, map_module
 
     config, contract = read_policy_config(checkpoint), checkpoint.contract
     body: Embodiment | Family
@@ -146,23 +147,23 @@ def load_trained(checkpoint: "Checkpoint", *, device: str) -> "nn.Module":
     quantization = contract.get("quantization")
     if quantization is None:
         policy = build_policy(config, body, None)
+        load_weights(policy, checkpoint.path, put=fill_module)
     else:
         policy = _build_quantized(config, body, quantization)
-    load_weights(policy, checkpoint.path)
+        load_weights(policy, checkpoint.path, put=map_module)
     return policy.to(pick_device(device)).eval()
 
 
 def _build_quantized(
     config: PolicyConfig, body: Embodiment | Family, quantization: dict[str, Any]
 ) -> "nn.Module":
-    """A policy with empty quantized layers, which never existed in float."""
+    """A policy with empty quantized layers, which never existed in float, to be mapped."""
     from policies.quantize.quantizer import adopt
-    from policies.quantize.storage import allocate, unfilled
+    from policies.quantize.storage import unfilled
 
     with unfilled():
         policy = build_policy(config, body, None)
     adopt(policy, quantization["layers"])
-    allocate(policy)
     return policy
 
 

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from torch import nn
 
@@ -52,7 +51,7 @@ def write_quantized(
 
 @contextmanager
 def unfilled() -> Iterator[None]:
-    """Modules built within have parameters without memory; `allocate` gives them some.
+    """Modules built within have parameters without memory; `map_module` puts some there.
 
     What is quantized is thus never held in float: a model of which 4 bits per weight fit can
     be loaded. Buffers are real, for not all of them are in a checkpoint.
@@ -61,16 +60,3 @@ def unfilled() -> Iterator[None]:
 
     with init_empty_weights(include_buffers=False):
         yield
-
-
-def allocate(module: nn.Module) -> None:
-    """Give every parameter without memory some, not initialised; shared ones stay shared."""
-    made: dict[int, nn.Parameter] = {}
-    for part in module.modules():
-        for name, parameter in part._parameters.items():
-            if parameter is None or parameter.device.type != "meta":
-                continue
-            if id(parameter) not in made:
-                empty = torch.empty_like(parameter, device="cpu")
-                made[id(parameter)] = nn.Parameter(empty, requires_grad=False)
-            part._parameters[name] = made[id(parameter)]

@@ -171,13 +171,19 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
     )
 
 
-def load_weights(module: nn.Module, path: Path | str) -> None:
+def load_weights(
+    module: nn.Module,
+    path: Path | str,
+    *,
+    put: Callable[[nn.Module, Path], None] = fill_module,
+) -> None:
     """Fill `module` with a checkpoint's weights; all of them or, on an error, none.
 
     Args:
         module: on any device; values are cast to the dtypes of its own tensors.
         path: a checkpoint folder, a run's folder, or a bare .safetensors file (which has no
             digest to check against).
+        put: `fill_module`, or `map_module` (which keeps the file's dtypes).
 
     Raises:
         CheckpointError: when the file is damaged, or when tensors are missing, unexpected or
@@ -188,7 +194,7 @@ def load_weights(module: nn.Module, path: Path | str) -> None:
         checkpoint = open_checkpoint(path)
         file = checkpoint.path / "weights.safetensors"
         _check_digest(file, checkpoint.contract["weights_sha256"], checkpoint.path)
-    fill_module(module, file)
+    put(module, file)
 
 
 def load_training(checkpoint: Checkpoint) -> TrainingState:

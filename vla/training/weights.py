@@ -1,5 +1,7 @@
 """Modules to safetensors files and back; a tied tensor is stored once."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -38,6 +40,35 @@ def fill_module(module: nn.Module, path: Path) -> None:
             lists them.
     """
     targets = module_tensors(module)
+    with _open_fitting(path, targets) as file, torch.no_grad():
+        for name, target in targets.items():
+            target.copy_(file.get_tensor(name))
+
+
+def map_module(module: nn.Module, path: Path) -> None:
+    """Put a file's tensors in the place of those of `module`, which may have no memory yet.
+
+    They are pages of the file, read when they are used and given up when memory is short; what
+    is written into them stays here. Tied tensors stay tied. Raises CheckpointError likewise.
+    """
+    targets = module_tensors(module)
+    with _open_fitting(path, targets) as file:
+        mapped = {id(target): file.get_tensor(name) for name, target in targets.items()}
+    made = {
+        id(target): nn.Parameter(mapped[id(target)], requires_grad=False)
+        for target in targets.values()
+        if isinstance(target, nn.Parameter)
+    }
+    for part in module.modules():
+        for table in (part._parameters, part._buffers):
+            for name, old in table.items():
+                if id(old) in mapped:
+                    table[name] = made.get(id(old), mapped[id(old)])
+
+
+@contextmanager
+def _open_fitting(path: Path, targets: dict[str, Tensor]) -> Iterator[safe_open]:
+    """The file, if its tensors are just those of `targets`. Raises CheckpointError."""
     try:
         with safe_open(path, framework="pt") as file:
             names = list(file.keys())
@@ -49,9 +80,7 @@ def fill_module(module: nn.Module, path: Path) -> None:
             for name in names:
                 if name.endswith("_sha256"):
                     _require_same(path, file.get_tensor(name), targets[name])
-            with torch.no_grad():
-                for name, target in targets.items():
-                    target.copy_(file.get_tensor(name))
+            yield file
     except (SafetensorError, FileNotFoundError) as error:
         raise CheckpointError(
             f"{path} is not a readable safetensors file: {error}. Copy it anew from its source."

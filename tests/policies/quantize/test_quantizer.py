@@ -19,7 +19,7 @@ from policies.quantize.linears import LINEARS, Int4WeightLinear, Int8Linear, mak
 from policies.quantize.quantizer import adopt, choose_layers, count_bytes, describe, quantize
 from tests.policies.samples import build, observations, stir
 from vla.errors import CheckpointError, ConfigError
-from vla.training.weights import fill_module, module_tensors, save_tensors
+from vla.training.weights import fill_module, map_module, module_tensors, save_tensors
 
 BACKBONE = TinyConfig(
     width=128, layers=2, attention_heads=2, channels=8, blocks=2, grid=8, keypoints=4
@@ -143,10 +143,11 @@ def test_a_policy_is_smaller_and_plans_alike_and_comes_back(kind, tmp_path):
     assert all(layer.error < RECIPES[kind].layer_limit for layer in layers if layer.error)
     assert 0 < (after - before).abs().mean() < 0.1 * before.std()
     save_tensors(tmp_path / "w.safetensors", module_tensors(policy))
-    again = build("regression", backbone=BACKBONE, filled=False).eval()
-    adopt(again, describe(layers))
-    fill_module(again, tmp_path / "w.safetensors")
-    assert torch.equal(rows(again, some), after)
+    for put in (fill_module, map_module):
+        again = build("regression", backbone=BACKBONE, filled=False).eval()
+        adopt(again, describe(layers))
+        put(again, tmp_path / "w.safetensors")
+        assert torch.equal(rows(again, some), after)
 
 
 def test_a_quantized_batch_equals_singles():
