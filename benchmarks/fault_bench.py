@@ -140,7 +140,7 @@ class Bench:
         factory = (faults or FaultConfig()).wrap(plans)
         controller = control.open(factory, body, limits=motion_limits(judge))
         path = Path(tempfile.mkdtemp(prefix="fault-")) / "flight.vlalog"
-        flown = Flown(path=path, body=body, gate=limits, judge=judge, control=control)
+        said, flown = "", Flown(path=path, body=body, gate=limits, judge=judge, control=control)
         record.GROWTH, usual = growth, record.GROWTH
         log = FlightLog(path, embodiment=body, causes=CAUSES)
         world = RobotWorld(
@@ -165,13 +165,13 @@ class Bench:
                 brake=lambda: judge.latch(Cause.STOP), priority=control.priority,
             )  # fmt: skip
         except VlaError as error:
-            flown.error = type(error).__name__
-            sys.stderr.write(f"  {flown.error}: {error}\n")
+            flown.error, said = type(error).__name__, f"  {type(error).__name__}: {error}\n"
         finally:
             record.GROWTH = usual
             flown.refused = controller.refused
             controller.close()
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
             flown.torque, flown.times, flown.commands = arm.torque, arm.times, arm.commands
+        sys.stderr.write(said)  # not before the disk of a row that fills it has room again
         flown.flight = read_flight(path)
         return flown
