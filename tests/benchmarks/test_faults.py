@@ -22,7 +22,8 @@ def bench():
     arm.end()
 
 
-@pytest.mark.parametrize("number", [9, 10])
+# the rows that need few seconds; the others take two minutes more: run the script
+@pytest.mark.parametrize("number", [3, 8, 9, 10, 11, 13, 15])
 def test_rows_of_the_fault_matrix(bench, number):
     from benchmarks.fault_table import fly_row
 
