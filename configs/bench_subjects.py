@@ -12,7 +12,7 @@ from configs.launch import compose, list_choices
 from configs.restoring import load_policy
 from policies.quantize.config import RECIPES, RuntimeConfig
 from vla.embodiment import Axis, Camera, Embodiment
-from vla.errors import UnknownChoice
+from vla.errors import ConfigError, UnknownChoice
 from vla.types import Observation
 
 if TYPE_CHECKING:
@@ -64,11 +64,19 @@ def open_preset(job: BenchInferenceJob, name: str, device: "torch.device") -> Su
 
 
 def open_checkpoint_subject(path: str, device: "torch.device") -> Subject:
-    """A checkpoint of ours, as it was trained or quantized."""
+    """A checkpoint of ours, as it was trained. Raises ConfigError for one that cannot be timed."""
     from policies.inference.random_weights import store_wide
     from vla.training.checkpoint import open_checkpoint
 
-    body = Embodiment.from_json(open_checkpoint(path).contract["embodiment"])
+    contract = open_checkpoint(path).contract
+    if "embodiment" not in contract:
+        raise ConfigError(f"{path} serves a family of bodies; give a policy of one body.")
+    if "quantization" in contract:
+        raise ConfigError(
+            f"{path} is quantized already, and its runtime chosen; time it beside its float "
+            "checkpoint with benchmarks/quantized.py, or give the float one with dtypes=[int8]."
+        )
+    body = Embodiment.from_json(contract["embodiment"])
 
     def build(dtype: str) -> "nn.Module":
         import torch

@@ -12,6 +12,7 @@ from policies.checkpoints.config import PublicConfig
 from vla.contract import Policy
 from vla.embodiment import Embodiment
 from vla.errors import ConfigError
+from vla.files import require_vacant
 from vla.training.checkpoint import CheckpointMeta, open_checkpoint
 
 if TYPE_CHECKING:
@@ -22,10 +23,11 @@ def export_policy(job: ExportJob) -> None:
     """Write `job.output`, completely or not at all.
 
     Raises:
-        ConfigError: for a policy that the format cannot hold.
+        ConfigError: for a policy that the format cannot hold, or an output that exists.
     """
     from policies.vla_policy import VlaPolicy
 
+    require_vacant(Path(job.output))
     policy, source = _load(job)
     if not isinstance(policy, VlaPolicy):
         raise ConfigError(

@@ -6,6 +6,7 @@ from omegaconf import MISSING
 
 from envs.config import WorldConfig
 from policies.quantize.config import RecipeConfig
+from vla.errors import ConfigError
 from vla.evaluation.config import EvaluationConfig
 from vla.runtime.config import ControlConfig
 
@@ -46,3 +47,11 @@ class QuantizeJob:
     override: bool = False
     device: str = "auto"
     output: str = MISSING
+
+    def __post_init__(self) -> None:
+        for name in ("calibration", "judged"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give at least 1.")
+        for name in ("action_limit", "margin"):
+            if not 0 < getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give a part of 1, e.g. 0.05.")

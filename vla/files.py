@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from vla.errors import ConfigError
+
 UNFINISHED = ".unfinished-"
 
 
@@ -34,6 +36,12 @@ def complete_folder(final: Path) -> Iterator[Path]:
         sync(final.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def require_vacant(path: Path) -> None:
+    """Raise ConfigError when something stands at `path`: nobody's work is replaced unasked."""
+    if path.exists():
+        raise ConfigError(f"{path} exists; give another output=..., or remove it.")
 
 
 def discard_folder(path: Path) -> None:

@@ -1,7 +1,9 @@
 """`vla quantize`: a checkpoint in few bits, behind a gate."""
 
+import hashlib
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -12,7 +14,10 @@ from vla.contract import Policy
 from vla.errors import ConfigError, ExportRefused
 from vla.evaluation.evaluate import evaluate
 from vla.evaluation.noninferiority import NonInferiority, judge_noninferiority
-from vla.files import write_json
+from vla.files import require_vacant, write_json
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def main(job: QuantizeJob) -> None:
@@ -20,6 +25,7 @@ def main(job: QuantizeJob) -> None:
 
     Raises:
         ExportRefused: when it does not pass; the evidence is in OUTPUT-gate/gate.json.
+        ConfigError: for what is quantized already, and for an output that exists.
     """
     from policies.compiled import CompiledPolicy
     from policies.quantize.gate import action_ranges, describe_errors, judge
@@ -30,6 +36,8 @@ def main(job: QuantizeJob) -> None:
     from vla.training.checkpoint import open_checkpoint
 
     console, evidence = Console(), Path(f"{job.output}-gate")
+    require_vacant(Path(job.output))
+    evidence.mkdir(parents=True, exist_ok=True)
     source = open_checkpoint(job.checkpoint)
     if KEY in source.contract:
         raise ConfigError(f"{job.checkpoint} is quantized already; give the float checkpoint.")
@@ -55,16 +63,22 @@ def main(job: QuantizeJob) -> None:
     )
     loop = None
     if job.closed_loop:
-        loop = try_closed_loop(job, {"reference": reference, "candidate": deployed}, weights)
+        rivals = {"reference": (reference, weights), "candidate": (deployed, digest(candidate))}
+        loop = try_closed_loop(job, rivals)
         console.print(loop.sentence, markup=False)
     gate = judge(job.recipe, layers, action, action_limit=job.action_limit, closed_loop=loop)
     verdict = gate.to_json(override=job.override)
     write_json(evidence / "gate.json", verdict)
     if gate.faults and not job.override:
         raise ExportRefused(
-            f"Nothing was written: {'; '.join(gate.faults)}. Take a milder recipe, e.g. "
-            f"recipe=int8_weights, or override=true. Evidence: {evidence}/gate.json"
+            f"Nothing was written: {'; '.join(gate.faults)}. Take a milder recipe (e.g. "
+            "recipe=int8_weights) for errors, more evaluation.episodes for an interval that is too "
+            f"wide, or override=true. Evidence: {evidence}/gate.json"
         )
+    for fault in gate.faults:
+        console.print(f"[bold]WRITTEN IN SPITE OF:[/] {fault}")
+    if loop is None:
+        console.print("[bold]Not judged:[/] success (closed_loop=false).")
     report = describe_errors(layers)
     told = {"recipe": asdict(job.recipe), "layers": report["layers"], "report": report,
             "gate": verdict}  # fmt: skip
@@ -72,10 +86,29 @@ def main(job: QuantizeJob) -> None:
     console.print(f"Checkpoint: {job.output}\nNext: vla run checkpoint={job.output}", markup=False)
 
 
-def try_closed_loop(job: QuantizeJob, policies: dict[str, Policy], weights: str) -> NonInferiority:
-    """Success of both on the same scenes, each plan at its tick whatever it costs."""
+def digest(policy: "nn.Module") -> str:
+    """SHA-256 over all weights and codes."""
+    import torch
+
+    from vla.training.weights import module_tensors
+
+    found = hashlib.sha256()
+    for name, tensor in sorted(module_tensors(policy).items()):
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+def try_closed_loop(job: QuantizeJob, policies: dict[str, tuple[Policy, str]]) -> NonInferiority:
+    """Success of both on the same scenes, each plan at its tick whatever it costs.
+
+    Args:
+        job: world, control and evaluation.
+        policies: "reference" and "candidate", each with the SHA-256 of its weights: episodes
+            of others with the same output are never counted.
+    """
     options, outcomes = job.evaluation, {}
-    for name, policy in policies.items():
+    for name, (policy, weights) in policies.items():
         told = {"weights_sha256": weights, "role": name}
         if name == "candidate":
             told["recipe"] = asdict(job.recipe)
@@ -85,7 +118,7 @@ def try_closed_loop(job: QuantizeJob, policies: dict[str, Policy], weights: str)
             tasks=job.world.tasks,
             seeds=options.list_seeds(),
             control=job.control,
-            directory=Path(f"{job.output}-gate") / name,
+            directory=Path(f"{job.output}-gate") / f"{name}-{weights[:12]}",
             workers=options.workers,
             batch=options.batch,
             threads=options.inference_threads,

@@ -128,9 +128,9 @@ class PeakMemory:
             return torch.cuda.max_memory_allocated(self._device) / 1e6
         status = Path("/proc/self/status")
         if not status.exists():
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
         lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        return float(lines[0].split()[1]) / 1e3
+        return float(lines[0].split()[1]) * 1024 / 1e6
 
 
 def describe_timing(timing: Timing, batch: int) -> dict[str, Any]:

@@ -40,14 +40,17 @@ class Gate:
     def faults(self) -> list[str]:
         """Why it does not pass, in words; empty when it does."""
         found = []
-        bad = [layer for layer in self.layers if (layer.error or 0.0) > self.layer_limit]
+        errors = {layer.name: layer.error for layer in self.layers}
+        if unfed := [name for name, error in errors.items() if error is None]:
+            found.append(f"{len(unfed)} layers were never fed by calibration, e.g. {unfed[0]}")
+        bad = {n: e for n, e in errors.items() if e is not None and not e <= self.layer_limit}
         if bad:
-            worst = max(bad, key=lambda layer: layer.error or 0.0)
+            worst = max(bad, key=bad.__getitem__)
             found.append(
                 f"{len(bad)} layers err by more than {self.layer_limit:g}, the worst is "
-                f"{worst.name} with {worst.error:.3g}"
+                f"{worst} with {bad[worst]:.3g}"
             )
-        if self.action.p99 > self.action_limit:
+        if not self.action.p99 <= self.action_limit:
             found.append(
                 f"1 % of the actions err by more than {self.action.p99:.3g} of their range, "
                 f"allowed is {self.action_limit:g}"

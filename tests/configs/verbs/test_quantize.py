@@ -13,6 +13,7 @@ from configs.restoring import dump_config, load_policy
 from configs.verbs import quantize as verb
 from policies.compiled import CompiledPolicy
 from policies.quantize.config import Int8Config, RuntimeConfig
+from policies.quantize.linears import Int8Linear
 from policies.quantize.quantizer import count_bytes
 from tests.policies.quantize.test_quantizer import BACKBONE, LEAST
 from tests.policies.samples import EMBODIMENT, build, observations, stir
@@ -70,23 +71,35 @@ def test_what_passes_is_written_and_loads_everywhere_a_checkpoint_does(job, tmp_
     assert told["gate"]["closed_loop"] is None  # and says so
     assert told["recipe"] == asdict(job.recipe)
     with pytest.raises(ConfigError, match="quantized already"):
-        verb.main(replace(job, checkpoint=job.output))
+        verb.main(replace(job, checkpoint=job.output, output=f"{tmp_path}/again"))
+
+
+def test_what_stands_at_the_output_is_never_replaced(job, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    for output in (job.checkpoint, tmp_path, tmp_path / "thesis.txt"):
+        with pytest.raises(ConfigError, match="exists"):
+            verb.main(replace(job, output=str(output)))
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+    assert load(job.checkpoint)
+
+
+@pytest.mark.parametrize("option", ["calibration", "judged", "action_limit", "margin"])
+def test_nothing_goes_unjudged_by_a_slip(job, option):
+    with pytest.raises(ConfigError, match=option):
+        replace(job, **{option: 0})
 
 
 def test_a_broken_quantizer_is_rejected_unless_overridden(job, tmp_path, monkeypatch):
-    convert = quantizer._convert
+    encode, spoilt = Int8Linear.encode, []
 
-    def spoil(name, layer, recipe, inputs):
-        made, report = convert(name, layer, recipe, inputs)
-        if name == "backbone.blocks.0.mlp.3":
-            made.scale *= 2
-            made._packed = None
-            error = quantizer._measure(layer, made, inputs.rows)
-            report = replace(report, error=error)
-        return made, report
+    def spoil(self, weight):
+        encode(self, weight)
+        spoilt[:] = spoilt or [weight.shape]
+        if weight.shape == spoilt[0]:  # the first layer and its like, however often it is tried
+            self.scale *= 2
 
-    monkeypatch.setattr(quantizer, "_convert", torch.no_grad()(spoil))
-    with pytest.raises(ExportRefused, match=r"the worst is backbone\.blocks\.0\.mlp\.3"):
+    monkeypatch.setattr(Int8Linear, "encode", spoil)
+    with pytest.raises(ExportRefused, match=r"layers? err by more than"):
         verb.main(job)
     assert not (tmp_path / "small").exists()
     assert not json.loads((tmp_path / "small-gate" / "gate.json").read_text())["passed"]
