@@ -18,7 +18,8 @@ class BenchInferenceJob:
 
     A plan is `Policy.act`, from camera pictures in the host's memory to bounded actions there:
     stacking, words, upload, resizing and normalisation included. Each variant's actions are
-    compared with those of float32, eager, on the same inputs and noise.
+    compared with those of float32, eager, on the same inputs and noise. `inference=h200` is the
+    four classes of published systems on a GPU, LeRobot's own beside them.
 
     Attributes:
         policies: presets of the group "policy", with random weights; they must not need files.

@@ -139,7 +139,7 @@ def find_verb(verb: str) -> Callable[[Any], None]:
 def describe(verb: str) -> str:
     """What `vla VERB --help` prints: the job's own words, the choices, every key's default."""
     defaults = OmegaConf.to_yaml(compose(verb))
-    groups = "\n".join(f"  {group}: {', '.join(sorted(kinds))}" for group, kinds in GROUPS.items())
+    groups = "\n".join(f"  {group}: {', '.join(list_choices(group))}" for group in GROUPS)
     return (
         f"usage: vla {verb} [group=choice ...] [key=value ...] [--cfg job] [--multirun]\n\n"
         f"{inspect.cleandoc(JOBS[verb].__doc__ or '')}\n\n"

@@ -100,7 +100,7 @@ def measure(
                 phases, error = None, dict.fromkeys(("error_max", "error_mean"))
                 if mode == "eager" and batch == 1:
                     phases = split_plan(
-                        policy, some[:1], device=device, roofline=roofline,
+                        policy, deployed.act, some[:1], device=device, roofline=roofline,
                         dtype=find_rate(dtype), calls=min(PHASE_PLANS, job.calls),
                     )  # fmt: skip
                 if reference is not None:

@@ -2,7 +2,7 @@
 
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ def time_plans(
 
 def split_plan(
     policy: nn.Module,
+    act: Callable[..., Any],
     observations: Sequence[Observation],
     *,
     device: torch.device,
@@ -77,7 +78,16 @@ def split_plan(
     dtype: str,
     calls: int,
 ) -> dict[str, dict[str, float]]:
-    """What each phase takes and would take at least; of a policy run as it is.
+    """What each phase takes and would take at least.
+
+    Args:
+        policy: whose modules are watched.
+        act: plans with them: the policy's own, or that of what it is deployed as.
+        observations: one batch.
+        device: of the policy.
+        roofline: of the device.
+        dtype: format of the products.
+        calls: plans.
 
     Returns:
         By phase: ms (median of `calls` plans that wait for the device at each boundary), gflop,
@@ -89,11 +99,11 @@ def split_plan(
     with watch(policy, clock):
         for _ in range(calls):
             clock.clear()
-            policy.act(observations, seeds=seeds)  # type: ignore[operator]
+            act(observations, seeds=seeds)
             rows.append([clock.totals[name][0] for name in PHASES])
     work = Scopes(traffic.read)
     with watch(policy, work), traffic:
-        policy.act(observations, seeds=seeds)  # type: ignore[operator]
+        act(observations, seeds=seeds)
     found = {}
     for name, spent in zip(PHASES, np.median(rows, axis=0), strict=True):
         flops, size = work.totals[name]

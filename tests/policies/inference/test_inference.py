@@ -77,8 +77,8 @@ def test_steps_read_the_head_each_time():
     few, many = (build("flow") for _ in "ab")
     many.head.process.steps = 2 * few.head.process.steps
     parts = [
-        split_plan(policy.eval(), observations(1), device=CPU, roofline=FLAT, dtype="float32",
-                   calls=1)
+        split_plan(policy.eval(), policy.act, observations(1), device=CPU, roofline=FLAT,
+                   dtype="float32", calls=1)
         for policy in (few, many)
     ]  # fmt: skip
     assert parts[1]["prefill"]["gflop"] == parts[0]["prefill"]["gflop"]
