@@ -1,7 +1,7 @@
 """From a float policy to one in few bits, and back from a description of it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
 
@@ -97,13 +97,8 @@ def find_part(name: str) -> str:
     return "vision" if not set(path).isdisjoint(_VISION) else "language"
 
 
-def describe(layers: Sequence[LayerReport]) -> list[dict[str, Any]]:
-    """JSON values that `adopt` rebuilds the layers from."""
-    return [asdict(layer) for layer in layers]
-
-
 def adopt(policy: nn.Module, layers: Sequence[dict[str, Any]]) -> None:
-    """Put empty quantized layers where `describe` says; their weights are loaded next.
+    """Put empty quantized layers where reports (as JSON) say; their weights are loaded next.
 
     Raises:
         CheckpointError: when the description does not fit the policy.

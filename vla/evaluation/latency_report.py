@@ -16,7 +16,7 @@ ROW = (
     "weights_mb", "peak_mb", "floor_ms", "error_max", "error_mean", "verdict",
 )  # fmt: skip
 """Keys of a row. `floor_ms` is what the roofline allows, None where it was not counted;
-`error_*` are against float32, eager, in normalised units, None without that reference."""
+`error_*` are against float32, eager, in the plan's units, None without that reference."""
 HEADINGS = (
     "policy", "parameters", "format", "mode", "batch", "n", "p50 ms", "p99 ms", "plans/s",
     "weights MB", "peak MB", "roofline ms", "largest error", "target",
@@ -27,7 +27,7 @@ NOTE = (
     "Phases are of plans that wait for the device at every boundary; their sum therefore exceeds "
     "the whole where host and device overlap. Roofline: per phase the larger of operations over "
     "the measured rate and weights read over the measured bandwidth. Largest error: against "
-    "float32, eager, on the same inputs and noise, in normalised units; with random weights, "
+    "float32, eager, on the same inputs and noise, in the plan's units; with random weights, "
     "policies that write words may differ by whole words."
 )
 

@@ -1,5 +1,7 @@
 """Layers and policies in few bits."""
 
+from dataclasses import asdict
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,7 +18,7 @@ from policies.quantize.config import (
     RecipeConfig,
 )
 from policies.quantize.linears import LINEARS, Int4WeightLinear, Int8Linear, make_linear
-from policies.quantize.quantizer import adopt, choose_layers, count_bytes, describe, quantize
+from policies.quantize.quantizer import adopt, choose_layers, count_bytes, quantize
 from tests.policies.samples import build, observations, stir
 from vla.errors import CheckpointError, ConfigError
 from vla.training.weights import fill_module, map_module, module_tensors, save_tensors
@@ -145,7 +147,7 @@ def test_a_policy_is_smaller_and_plans_alike_and_comes_back(kind, tmp_path):
     save_tensors(tmp_path / "w.safetensors", module_tensors(policy))
     for put in (fill_module, map_module):
         again = build("regression", backbone=BACKBONE, filled=False).eval()
-        adopt(again, describe(layers))
+        adopt(again, [asdict(layer) for layer in layers])
         put(again, tmp_path / "w.safetensors")
         assert torch.equal(rows(again, some), after)
 
