@@ -117,6 +117,10 @@ def unpack_array(value):
     return value
 
 
+SOCKET = 0.05
+"""Seconds: asyncio closes the socket of a closed connection a moment later."""
+
+
 class OpenpiCaller:
     """Connect, read the metadata, send a map, read a map: what WebsocketClientPolicy does."""
 
@@ -134,6 +138,7 @@ class OpenpiCaller:
             self._socket = await self._session.ws_connect(url, headers=headers, max_msg_size=0)
         except aiohttp.WSServerHandshakeError:
             await self._session.close()
+            await asyncio.sleep(SOCKET)
             raise
         self.metadata = msgpack.unpackb(await self._socket.receive_bytes())
 
@@ -165,7 +170,7 @@ class OpenpiCaller:
                 await self._socket.close()
             await self._session.close()
             await self._socket.close()  # after the connection itself: nothing more is sent
-            await asyncio.sleep(0.01)  # asyncio closes its socket a moment later
+            await asyncio.sleep(SOCKET)
 
         self._loop.run_until_complete(leave())
         self._loop.close()
