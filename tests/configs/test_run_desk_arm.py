@@ -1,7 +1,7 @@
 """An SO-101 from demonstration to flight: emulated servo bus and camera, everything else genuine.
 
-A scripted flight is recorded, a tiny policy is trained on it and flies, and the flight is computed
-again from its log: once by joints with plans in the loop, once by tool steps with plans beside it.
+A scripted flight is recorded, a tiny policy is trained on it, and flies with both controllers;
+each flight is computed again from its log. Once by joints, once by tool steps.
 """
 
 import json
@@ -157,26 +157,27 @@ def test_from_demonstration_to_flight_and_replay(bench, emulator, tool, tmp_path
         # two short episodes do not move every axis of a tool
         *(["policy.bounded_axes=[dx,dy,dz,drx,dry,drz]"] if tool else []),
     ])  # fmt: skip
-    control, output = "async" if tool else "sync", tmp_path / "flown"
-    launch("run", [
-        f"checkpoint={tmp_path}/training", *words(bench, tool), "seconds=2", "until=time",
-        "instruction=sway", f"control={control}", f"output={output}", "device=cpu",
-        f"record={tmp_path}/added",
-    ])  # fmt: skip
-    ticks = read_flight(output / "flight-000.vlalog").ticks
-    assert len(ticks) > 5
-    assert ticks["frame"][:, 0].max() > ticks["frame"][0, 0]
-    assert np.isfinite(ticks["age"]).all()
-    sent = ticks["gated"]
-    if not tool:
-        speed = np.abs(np.diff(sent[:, :5], axis=0)) * 20
-        assert speed.max() <= np.pi / 2 * 1.01
-        assert np.abs(np.diff(sent[:, 5])).max() * 20 <= 2.0 * 1.01
-    assert all(emulator.torque())
-    capsys.readouterr()
-    launch("replay", [f"log={output}/flight-000.vlalog"])
-    assert "every command and verdict is the same" in " ".join(capsys.readouterr().out.split())
-    assert TrajectoryStore.open(f"{tmp_path}/added").num_episodes == 1
+    for control in ("sync", "async"):
+        output = tmp_path / control
+        launch("run", [
+            f"checkpoint={tmp_path}/training", *words(bench, tool), "seconds=2", "until=time",
+            "instruction=sway", f"control={control}", f"output={output}", "device=cpu",
+            f"record={tmp_path}/flown-{control}",
+        ])  # fmt: skip
+        ticks = read_flight(output / "flight-000.vlalog").ticks
+        assert len(ticks) > 5
+        assert ticks["frame"][:, 0].max() > ticks["frame"][0, 0]
+        assert np.isfinite(ticks["age"]).all()
+        sent = ticks["gated"]
+        if not tool:
+            speed = np.abs(np.diff(sent[:, :5], axis=0)) * 20
+            assert speed.max() <= np.pi / 2 * 1.01
+            assert np.abs(np.diff(sent[:, 5])).max() * 20 <= 2.0 * 1.01
+        assert all(emulator.torque())
+        capsys.readouterr()
+        launch("replay", [f"log={output}/flight-000.vlalog"])
+        assert "every command and verdict is the same" in " ".join(capsys.readouterr().out.split())
+        assert TrajectoryStore.open(f"{tmp_path}/flown-{control}").num_episodes == 1
 
 
 def test_an_overloaded_servo_ends_the_flight_with_its_name(bench, emulator, tmp_path):

@@ -68,4 +68,4 @@ def test_killed_writer(tmp_path, embodiment):
 
 @pytest.mark.slow
 def test_killed_writer_many_times(tmp_path, embodiment):
-    _run(tmp_path / "s", embodiment, trials=6)
+    _run(tmp_path / "s", embodiment, trials=10)

@@ -154,15 +154,15 @@ def test_holm_reproduces_a_worked_example():
 
 @pytest.mark.slow
 def test_names_of_winners_are_seldom_false():
-    # Equals on 40 scenes, 150 times, two tasks: pooled winner in at most alpha of them.
+    # Equals on 40 scenes, 300 times, two tasks: pooled winner in at most alpha of them.
     rng = np.random.default_rng(0)
     false = 0
-    for _ in range(150):
+    for _ in range(300):
         runs = {
             name: make_run({t: rng.random(20) < 0.5 for t in ("lift", "push")}) for name in "AB"
         }
         false += compare_runs(runs)[0].pooled.winner is not None
-    assert false / 150 <= 0.05
+    assert false / 300 <= 0.05
 
 
 def test_the_page_shows_the_verdict_and_is_escaped(tmp_path):

@@ -1,6 +1,9 @@
 """Stores as LeRobot data sets and back. What writes with lerobot is slow: its import is."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -238,7 +241,7 @@ def test_sets_that_lerobot_wrote_over_several_files(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_lerobot_reads_the_export(tmp_path, store, monkeypatch):
+def test_lerobot_reads_the_export_and_trains_on_it(tmp_path, store, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     folder = tmp_path / "out"
     export(store, folder, codec="h264")
@@ -259,3 +262,38 @@ def test_lerobot_reads_the_export(tmp_path, store, monkeypatch):
     front = np.concatenate([store.episode(n).images["front"] for n in range(4)]) / 255
     expected = np.quantile(front.reshape(-1, 3), 0.99, axis=0)
     assert np.ravel(stats["observation.images.front"]["q99"]) == pytest.approx(expected)
+
+    words = {
+        "dataset.repo_id": "local/set",
+        "dataset.root": folder,
+        "policy.type": "act",
+        "policy.device": "cpu",
+        "policy.push_to_hub": "false",
+        "policy.pretrained_backbone_weights": "null",
+        "policy.dim_model": 32,
+        "policy.n_heads": 2,
+        "policy.dim_feedforward": 32,
+        "policy.n_encoder_layers": 1,
+        "policy.chunk_size": 4,
+        "policy.n_action_steps": 4,
+        "steps": 1,
+        "batch_size": 2,
+        "num_workers": 0,
+        "save_checkpoint": "false",
+        "wandb.enable": "false",
+        "output_dir": tmp_path / "run",
+    }
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "lerobot.scripts.lerobot_train",
+            *(f"--{key}={value}" for key, value in words.items()),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "End of training" in done.stderr + done.stdout
